@@ -1,0 +1,180 @@
+"""Audio arrays: decode what users have, write FLAC, read it back.
+
+Inside, audio is float32 of shape (channels, samples) at the run's one sample rate.
+"""
+
+import io
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from manifests.errors import Rejected
+
+MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz; outside, a header is taken to be damaged
+
+
+def probe(file: str | BinaryIO) -> tuple[float, int, int]:
+    """Duration (s), sample rate (Hz) and channels by the header alone.
+
+    Raises:
+        Rejected: no decoder reads it, or the header makes no sense.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            seconds, rate, channels = sound.frames / sound.samplerate, sound.samplerate, sound.channels
+    except soundfile.LibsndfileError:
+        seconds, rate, channels = _probe_av(file)
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise Rejected(f"sample rate of {rate} Hz")
+    if channels < 1:
+        raise Rejected("no audio channels")
+    return seconds, rate, channels
+
+
+def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: int) -> np.ndarray:
+    """A stretch of a recording, resampled (soxr, high quality) and mixed down or up.
+
+    Args:
+        file: path or seekable file.
+        start, end: seconds.
+        rate: wanted Hz.
+        channels: wanted, 1 or 2.
+
+    Returns:
+        float32 (channels, samples).
+
+    Raises:
+        Rejected: it cannot be decoded, ends early, or holds values that are not finite.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            audio, source_rate = _read(sound, start, end), sound.samplerate
+    except soundfile.LibsndfileError:
+        audio, source_rate = _decode_av(file, start, end)
+    if audio.shape[1] == 0:
+        raise Rejected("no samples")
+    if not np.isfinite(audio).all():
+        raise Rejected("samples that are not finite (NaN or infinite)")
+    audio = _to_channels(audio, channels)
+    if source_rate != rate:
+        audio = soxr.resample(audio.T, source_rate, rate, quality="HQ").T
+    return np.ascontiguousarray(audio, dtype=np.float32)
+
+
+def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
+    notes = sound.extra_info
+    if "(should be" in notes or "lacks an end-of-stream" in notes:
+        raise Rejected("truncated: the file ends before its header says")
+    first, last = round(start * sound.samplerate), min(round(end * sound.samplerate), sound.frames)
+    try:
+        if first:
+            sound.seek(first)
+        audio = sound.read(max(0, last - first), dtype="float32", always_2d=True).T
+    except soundfile.LibsndfileError as error:
+        raise Rejected(f"damaged or truncated: {error.error_string}") from None
+    if audio.shape[1] < last - first:
+        raise Rejected(f"truncated: {audio.shape[1] / sound.samplerate:.2f} s of {end - start:.2f} s decode")
+    return audio
+
+
+def _seekable(file: str | BinaryIO) -> str | BinaryIO:
+    if not isinstance(file, str):
+        file.seek(0)
+    return file
+
+
+def _probe_av(file: str | BinaryIO) -> tuple[float, int, int]:
+    try:
+        with av.open(_seekable(file), metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise Rejected("no audio stream")
+            stream = container.streams.audio[0]
+            if stream.duration is not None:
+                seconds = float(stream.duration * stream.time_base)
+            elif container.duration is not None:
+                seconds = container.duration / av.time_base
+            else:
+                raise Rejected("its length is unknown")
+            return seconds, stream.rate, stream.channels
+    except (av.FFmpegError, UnicodeError) as error:
+        raise Rejected(f"not audio that can be read: {_words(error)}") from None
+
+
+def _decode_av(file: str | BinaryIO, start: float, end: float) -> tuple[np.ndarray, int]:
+    pieces, rate, at = [], 0, None
+    try:
+        with av.open(_seekable(file), metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise Rejected("no audio stream")
+            stream = container.streams.audio[0]
+            if start > 1:
+                container.seek(int((start - 1) / stream.time_base), stream=stream)
+            for frame in container.decode(stream):
+                if frame.time is not None and at is None:
+                    at = frame.time
+                rate = frame.sample_rate
+                pieces.append(_planar(frame))
+                if at is not None and at + sum(p.shape[1] for p in pieces) / rate >= end:
+                    break
+    except (av.FFmpegError, UnicodeError) as error:
+        raise Rejected(f"not audio that can be read: {_words(error)}") from None
+    if not pieces or len({p.shape[0] for p in pieces}) > 1:
+        raise Rejected("no samples" if not pieces else "its number of channels changes")
+    audio, at = np.concatenate(pieces, axis=1), at or 0.0
+    first = max(0, round((start - at) * rate))
+    audio = audio[:, first : max(first, round((end - at) * rate))]
+    if audio.shape[1] < 0.9 * (end - start) * rate - 0.2 * rate:
+        raise Rejected(f"truncated: {audio.shape[1] / rate:.2f} s of {end - start:.2f} s decode")
+    return audio, rate
+
+
+def _planar(frame: av.AudioFrame) -> np.ndarray:
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype.kind == "u":
+        return (samples.astype(np.float32) - 128) / 128
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
+    return samples.astype(np.float32)
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _to_channels(audio: np.ndarray, channels: int) -> np.ndarray:
+    """Mix down by ITU-R BS.775 (5.1: L, R, C, LFE, Ls, Rs; LFE left out), or repeat mono."""
+    if audio.shape[0] == channels:
+        return audio
+    if audio.shape[0] == 6:
+        left = audio[0] + np.sqrt(0.5) * (audio[2] + audio[4])
+        right = audio[1] + np.sqrt(0.5) * (audio[2] + audio[5])
+        audio = np.stack([left, right]) / (1 + 2 * np.sqrt(0.5))
+    if channels == 1:
+        return audio.mean(axis=0, keepdims=True)
+    return audio[:2] if audio.shape[0] > 1 else np.repeat(audio, channels, axis=0)
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """Round float audio once to int16; what is beyond full scale is clipped."""
+    return np.clip(np.rint(audio * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def encode_flac(audio: np.ndarray, rate: int) -> bytes:
+    """FLAC of (channels, samples): 16 bits for int16, 24 bits for float32."""
+    buffer = io.BytesIO()
+    subtype = "PCM_16" if audio.dtype == np.int16 else "PCM_24"
+    soundfile.write(buffer, audio.T, rate, format="FLAC", subtype=subtype)
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes, start: int = 0, length: int = -1, dtype: str = "float32") -> np.ndarray:
+    """(channels, samples) of FLAC bytes, from sample `start`, `length` samples (-1: to the end)."""
+    with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        if start:
+            sound.seek(start)
+        return np.ascontiguousarray(sound.read(length, dtype=dtype, always_2d=True).T)

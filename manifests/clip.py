@@ -1,0 +1,49 @@
+"""A Clip: a stretch of a recording with what is known of it."""
+
+from dataclasses import dataclass
+
+ROLES = ("event", "background", "either", "track")
+
+
+@dataclass
+class Clip:
+    """One row of clips/clips.parquet, and of quality/clips.parquet where it may have been rejected.
+
+    Levels are in dBFS or LUFS, times in seconds of the file it came from, offsets in bytes.
+    """
+
+    uri: str  # the file, or soundfont:NAME for what the embedded synthesizer plays
+    start: float
+    end: float
+    source: int  # which of the configuration's sources
+    domain: str  # sound | music | speech
+    tier: str  # synthetic | demo; pairs inherit the lowest
+    label: str = ""
+    caption: str = ""
+    transcript: str = ""
+    speaker: str = ""
+    language: str = ""
+    role: str = ""  # one of ROLES; "" until ingest infers it
+    license: str = ""
+    group: str = ""  # recordings of one group never stand in two splits
+    metadata: str = ""  # further columns of the manifest, JSON text
+    piece: str = ""  # of a track: the piece it belongs to
+    part: str = ""  # of a track: its part in the piece ("melody"); one part may have a second, other timbre
+    variant: int = 0  # of a track: 0 as composed, 1 by another program
+
+    clip_id: str = ""  # hash of the decoded samples
+    duration: float = 0.0
+    lufs: float | None = None  # BS.1770, short sounds repeated up to 0.4 s
+    peak_dbfs: float | None = None
+    noise_floor_db: float | None = None  # level of the quietest tenth of its frames
+    active_ratio: float | None = None
+    dc_offset: float | None = None
+    clip_ratio: float | None = None  # share of samples at full scale
+    bandwidth_hz: float | None = None  # 99 % of the energy lies under it
+    reason: str | None = None  # why it was rejected; null if it was kept
+
+    tar: str = ""  # the file that holds it, relative to the run, or a URI
+    offset: int = 0
+    size: int = 0
+    gain_db: float = 0.0  # applied when it was stored; reading takes it off again
+    split: str = ""

@@ -1,0 +1,1 @@
+"""How stages run: configuration, plan, the Ray graph, commit and resume, report, command line."""

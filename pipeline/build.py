@@ -1,0 +1,183 @@
+"""Build: from sources to a finished run. Run again, it does what is missing."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from manifests.clip import Clip
+from manifests.errors import RequestError, RunError
+from manifests.part import Part
+from manifests.storage import Storage
+from manifests.tables import read_table, records_of, table_of, write_table
+from pipeline import clips as clip_phase
+from pipeline import commit, finish, pairs, plan, probe, report, run
+from pipeline.config import Config
+from pipeline.lease import Lease
+from pipeline.sources import Listing, SourceFile, clip_parts, list_sources, windows
+from pipeline.split import components, deal
+
+VERSION = "0.1.0"
+
+
+def build(config: Config, root: str, ray_address: str | None = None, clips_of: str | None = None, overwrite: bool = False) -> str:
+    """Build a dataset into the folder or URI `root`, or finish it.
+
+    Args:
+        ray_address: of a cluster to join; None starts Ray here.
+        clips_of: another run, whose clips are taken as they are.
+        overwrite: throw away what another configuration left in `root`.
+
+    Returns:
+        "built", or "already" where there was nothing to do.
+
+    Raises:
+        RequestError: the request is wrong, or cannot be met by these sources or this cluster.
+        RunError: the run failed.
+    """
+    listing = list_sources(config)
+    storage = Storage(root)
+    identity = _identity(config, listing, clips_of)
+    if state := _state(storage, identity, overwrite):
+        return state
+    facts = {
+        "identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of, "state": "running",
+        "versions": {"audioedit": VERSION, "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in ("ray", "numpy", "soundfile", "pyarrow")}},
+        "counts": {},
+    }
+    try:
+        lease = Lease(storage, facts)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise RequestError(f"{root}: cannot be written: {error.strerror}") from None
+    try:
+        with lease:
+            lease.update(configuration=facts["configuration"], state="running")
+            run.connect(ray_address)
+            _work(config, storage, listing, identity, clips_of, lease)
+    except OSError as error:
+        raise RunError(f"{root}: {error.strerror or error}; the same command goes on from there") from None
+    return "built"
+
+
+def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips_of: str | None, lease: Lease) -> None:
+    render, stages = _pair_steps(config), config.resources
+    run.check_place(render)
+    real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith("soundfont:")), None)
+    run.check_nodes(storage, real)
+    if clips_of:
+        clips = _take_clips(Storage(clips_of))
+    else:
+        probe.measure(listing, storage, stages.ingest)
+        found = windows(listing, config.audio.seconds)
+        clips = _ingest(config, storage, listing, clip_parts(found), lease)
+    clips = _deal(clips, config)
+    write_table(storage, "clips/clips.parquet", table_of(records_of(pa.Table.from_pandas(clips), Clip), Clip))
+    lacking: list[str] = []
+    table = plan.plan(clips.assign(key=plan.keys(clips["clip_id"])), config, identity[:8], lacking)
+    for line in lacking:
+        print(f"left out: {line}", file=sys.stderr)
+    if not len(table):
+        raise RunError("nothing to make: every edit was left out")
+    write_table(storage, "plan.parquet", table)
+    parts = plan.parts(table)
+    lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking})
+    work = pairs.PairWork(storage.root, config.seed, config.audio.sample_rate, config.audio.channels,
+                          round(config.audio.seconds * config.audio.sample_rate), tuple(config.filters.rules))
+    _run("pairs", _pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
+    kept = finish.finish(storage, len(parts))
+    report.write(storage)
+    lease.update(state="done", counts={**lease.counts, **kept})
+    storage.remove(commit.ATTEMPTS)
+
+
+def _pair_steps(config: Config) -> list[run.Step]:
+    stages = config.resources
+    return [run.Step(pairs.render_part, stages.render), run.Step(pairs.score_part, stages.score),
+            run.Step(pairs.shard_part, stages.shard), run.Step(pairs.commit_pairs, stages.shard)]
+
+
+def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part], lease: Lease) -> pd.DataFrame:
+    lease.update(counts={**lease.counts, "clip_parts": len(parts)})
+    work = clip_phase.ClipWork(storage.root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips)
+    steps = [run.Step(clip_phase.ingest_part, config.resources.ingest), run.Step(clip_phase.commit_clips, config.resources.ingest)]
+    _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), steps, work, storage, clip_phase.item_id, "items")
+    clips = clip_phase.gather(storage, [clip for clip in listing.named if clip.reason is not None])
+    finish.write_sources(storage, listing)
+    if clips["reason"].notna().all():
+        reasons = finish.first_reasons(storage)
+        raise RunError(f"none of {len(listing.files)} source files gave a clip ({reasons}); see {storage.path('quality/sources.parquet')}")
+    return clips
+
+
+def _take_clips(other: Storage) -> pd.DataFrame:
+    try:
+        clips = read_table(other, "clips/clips.parquet").to_pandas()
+    except FileNotFoundError:
+        raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
+    clips["tar"] = [tar if "://" in tar or tar.startswith("/") else other.path(tar) for tar in clips["tar"]]
+    return clips
+
+
+def _deal(clips: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Kept clips with the split that each belongs to, in order of their ids."""
+    clips = clips.assign(unit=components(clips))
+    clips = clips[clips["reason"].isna()].sort_values("clip_id").reset_index(drop=True)
+    return clips.assign(split=deal(clips.assign(key=plan.keys(clips["clip_id"])), config.splits, config.seed)).drop(columns="unit")
+
+
+def _pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
+    """Parts with their scenes, each made when it is its turn."""
+    place = pd.Index(clips["clip_id"])
+    table = table_of([], Clip).schema.empty_table() if clips.empty else pa.Table.from_pandas(clips, preserve_index=False)
+
+    def look_up(ids: set[str]) -> dict[str, Clip]:
+        return {clip.clip_id: clip for clip in records_of(table.take(place.get_indexer(sorted(ids))), Clip)}
+
+    for part, rows in parts:
+        part.items = pairs.scenes_of(rows, look_up)
+        yield part
+
+
+def _run(kind: str, parts: Iterator[Part], count: int, total: int, steps: list[run.Step], work, storage: Storage, item_id, unit: str) -> None:
+    """Run the parts that have no record yet, with a progress bar."""
+    done = commit.records(storage, kind)
+    with tqdm(total=total, unit=" " + unit.rstrip("s"), desc=kind, initial=sum(r[unit] for r in done.values()), file=sys.stderr,
+              mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
+        missing = (part for part in parts if part.number not in done)
+        if len(done) < count:
+            for _, record in run.run_parts(missing, steps, work, item_id):
+                bar.update(record[unit])
+
+
+def _identity(config: Config, listing: Listing, clips_of: str | None) -> str:
+    """What a run is a run of: its configuration without resources, its manifests, its files' sizes and times."""
+    text = json.dumps([config.identity(), listing.digest, clips_of], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _state(storage: Storage, identity: str, overwrite: bool) -> str | None:
+    """"already" if there is nothing to do; clears the folder, or refuses, where it holds another run."""
+    try:
+        there = storage.read_json("run.json") if storage.exists("run.json") else None
+    except ValueError:
+        raise RequestError(f"{storage.path('run.json')}: not a run's record; choose another folder") from None
+    if there is None:
+        if any(not name.startswith(".") for name in storage.names("")):
+            raise RequestError(f"{storage.root}: is not empty and holds no run; choose another folder")
+        return None
+    if there["identity"] == identity:
+        return "already" if there["state"] == "done" and not overwrite else None
+    if not overwrite:
+        raise RequestError(f"{storage.root}: holds a run of another configuration or of other source files; choose another folder, or give --overwrite")
+    if (lease := there.get("lease")) and lease["expires"] > time.time():
+        raise RequestError(f"{storage.root}: a driver works on the run there (process {lease['pid']} on {lease['host']})")
+    for name in storage.names(""):
+        storage.remove(name)
+    return None

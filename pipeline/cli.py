@@ -1,0 +1,119 @@
+"""The command line. Errors are told here, once, in the user's words."""
+
+import argparse
+import os
+import signal
+import sys
+
+from manifests.errors import RequestError, RunError
+
+RAY_HELP = "cluster to join: auto, HOST:PORT or ray://HOST:PORT (default: Ray is started here)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. Returns 0 (done), 1 (it failed) or 2 (the request is wrong)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return options.run(options) or 0
+    except RequestError as error:
+        print(f"audioedit: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"audioedit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("audioedit: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="audioedit", description="Recordings in, audio-editing pairs out: WebDataset shards with quality reports.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, about: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", epilog=f"example: {example}")
+        added.set_defaults(run=run)
+        return added
+
+    build = command("build", _build, "build the dataset into a folder or URI; run again, it does what is missing",
+                    "audioedit build configs/demo.yaml -o runs/demo --set edits.add=100")
+    _config(build)
+    build.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
+    build.add_argument("--clips", metavar="RUN", help="take another run's ingested clips as they are")
+    build.add_argument("--overwrite", action="store_true", help="throw away what another configuration left there")
+    planned = command("plan", _plan, "say what a build would make, and make nothing", "audioedit plan configs/demo.yaml -o runs/demo")
+    _config(planned)
+    verify = command("verify", _verify, "check a finished run against its own records", "audioedit verify runs/demo")
+    verify.add_argument("folder", metavar="RUN")
+    verify.add_argument("--pairs", type=int, default=50, metavar="N", help="how many pairs to render again from their params (default: 50)")
+    report = command("report", _report, "write a run's report again", "audioedit report runs/demo")
+    report.add_argument("folder", metavar="RUN")
+    status = command("status", _status, "say how far a run is, from any terminal", "audioedit status runs/demo")
+    status.add_argument("folder", metavar="RUN")
+    return parser
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="YAML file; see configs/")
+    parser.add_argument("-o", dest="folder", metavar="RUN", help="folder or URI of the run (default: runs/ and the configuration's name)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. --set edits.add=100; may be repeated")
+
+
+def _folder(options: argparse.Namespace) -> str:
+    return options.folder or os.path.join("runs", os.path.splitext(os.path.basename(options.config))[0])
+
+
+def _build(options: argparse.Namespace) -> int:
+    from pipeline.config import load
+
+    config, folder = load(options.config, options.set), _folder(options)
+    from pipeline import build
+    from pipeline.status import table
+
+    if build.build(config, folder, options.ray, options.clips, options.overwrite) == "already":
+        print(f"{folder} is finished already: nothing to do (audioedit verify {folder} checks it)")
+        return 0
+    print(table(folder))
+    for name, what in (("report/index.html", "to see and hear"), ("quality/pairs.parquet", "a row a pair"), ("shards", "to train on")):
+        print(f"  {os.path.join(folder, name):44} {what}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from pipeline.config import load
+    from pipeline.status import planned
+
+    print(planned(load(options.config, options.set), _folder(options)))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pipeline.verify import verify
+
+    faults = verify(options.folder, options.pairs)
+    for fault in faults[:50]:
+        print(fault)
+    print(f"{options.folder}: {len(faults)} faults" if faults else f"{options.folder}: all is as recorded")
+    return 1 if faults else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pipeline.report import write
+    from pipeline.status import open_run
+
+    run, _ = open_run(options.folder)
+    write(run)
+    print(run.path("report/index.html"))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pipeline.status import status
+
+    print(status(options.folder))
+    return 0

@@ -1,0 +1,212 @@
+"""Parts in flight on Ray: each part a chain of tasks and actor calls, a bounded number at a time. Nothing else orchestrates."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from manifests.errors import RequestError, RunError
+from manifests.part import Part
+from manifests.storage import Storage
+from pipeline.config import Resources
+
+RETRIES = 2  # of a chain whose process dies, before its items are tried one by one
+DIED = (WorkerCrashedError, OutOfMemoryError, ActorDiedError, ActorUnavailableError)
+PACKAGES = ("manifests", "stages", "pipeline")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a part's chain: `function(state, work)`; the first gets the part, the last gives its record."""
+
+    function: Callable[[Any, Any], Any]
+    resources: Resources
+
+
+def connect(address: str | None) -> None:
+    """Join a cluster, or start Ray on this machine, on loopback and without reports to anyone.
+
+    Args:
+        address: "auto", host:port or ray://…; None starts Ray here, or joins the cluster that submitted this job.
+
+    Raises:
+        RequestError: no cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+            ship = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"py_modules": [os.path.join(here, name) for name in PACKAGES]}
+            ray.init(address=address, runtime_env=ship, **quiet)
+        else:
+            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RequestError(f"--ray {address}: {' '.join(str(error).split())[:200]}") from None
+
+
+def check_place(steps: list[Step]) -> None:
+    """Refuse a plan of resources that can never be placed.
+
+    Raises:
+        RequestError: the pools and one task together want more than the cluster has.
+    """
+    have = ray.cluster_resources()
+    for name, unit in (("cpus", "CPU"), ("gpus", "GPU")):
+        pools = sum(getattr(s.resources, name) * s.resources.actors for s in steps if s.resources.actors)
+        task = max((getattr(s.resources, name) for s in steps if not s.resources.actors), default=0)
+        if pools + task > have.get(unit, 0):
+            raise RequestError(f"resources: the pools want {pools:g} {unit}s and a task {task:g} more; the cluster has {have.get(unit, 0):g}")
+
+
+def check_nodes(run: Storage, source: str | None) -> None:
+    """Let every node read what the driver wrote into the output, and one source file.
+
+    Raises:
+        RequestError: naming the node that cannot.
+    """
+    probe, token = ".probe", os.urandom(8)
+    run.write(probe, token)
+    try:
+        for node in ray.nodes():
+            if node["Alive"] and node["Resources"].get("CPU", 0):
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                fault = ray.get(_read_probe.options(num_cpus=0, scheduling_strategy=there).remote(run.root, probe, token, source))
+                if fault:
+                    raise RequestError(f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) {fault}")
+    finally:
+        run.remove(probe)
+
+
+@ray.remote
+def _read_probe(root: str, name: str, token: bytes, source: str | None) -> str | None:
+    import fsspec
+
+    try:
+        if Storage(root).read(name) != token:
+            return f"reads another {root} than the driver writes"
+    except OSError:
+        return f"cannot read {root}: put the run where all nodes see it"
+    try:
+        if source:
+            with fsspec.open(source, "rb") as file:
+                file.read(1)
+    except OSError as error:
+        return f"cannot read the source file {source}: {error.strerror or error}"
+    return None
+
+
+class Chain:
+    """The steps of one kind of part, on Ray: neighbours with equal resources are one task; a pool is actors."""
+
+    def __init__(self, steps: list[Step], work: Any):
+        self._work = ray.put(work)
+        self._links = []
+        for resources, group in itertools.groupby(steps, key=lambda step: step.resources):
+            asked = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
+            pool = [_Worker.options(max_restarts=-1, **asked).remote() for _ in range(resources.actors or 0)]
+            self._links.append(([step.function for step in group], asked, itertools.cycle(pool) if pool else None))
+        self._pooled = sum(r.cpus * r.actors for r in {step.resources for step in steps} if r.actors)
+        self._task_cpus = max((step.resources.cpus for step in steps if not step.resources.actors), default=1) or 1
+
+    def start(self, part: Part) -> ray.ObjectRef:
+        """Submit a part's chain; the reference is to its record."""
+        return self._submit(part, [functions for functions, *_ in self._links], RETRIES)
+
+    def start_without_commit(self, part: Part) -> ray.ObjectRef:
+        """Submit all steps but the last, once; the reference is to nothing, or to the error."""
+        steps = [functions for functions, *_ in self._links]
+        return self._submit(part, [*steps[:-1], [*steps[-1][:-1], _forget]], 0)
+
+    def _submit(self, state: Any, steps: list[list[Callable]], retries: int) -> ray.ObjectRef:
+        for functions, (_, asked, pool) in zip(steps, self._links):
+            if pool:
+                state = next(pool).run.options(max_task_retries=retries).remote(functions, state, self._work)
+            else:
+                state = _run.options(max_retries=retries, **asked).remote(functions, state, self._work)
+        return state
+
+    def in_flight(self) -> int:
+        """How many parts to keep going: two for each task that can run at once, so that none waits for the driver."""
+        return max(2, 2 * int((ray.cluster_resources().get("CPU", 1) - self._pooled) // self._task_cpus))
+
+
+@ray.remote
+def _run(functions: list[Callable], state: Any, work: Any) -> Any:
+    for function in functions:
+        state = function(state, work)
+    return state
+
+
+@ray.remote
+class _Worker:
+    """A process that stays, and with it what its functions have loaded."""
+
+    def run(self, functions: list[Callable], state: Any, work: Any) -> Any:
+        for function in functions:
+            state = function(state, work)
+        return state
+
+
+def _forget(state: Any, work: Any) -> None:
+    return None
+
+
+def run_parts(parts: Iterator[Part], steps: list[Step], work: Any, item_id: Callable[[Any], str]) -> Iterator[tuple[Part, dict]]:
+    """Run parts' chains, a bounded number at a time, and give each part with its record as it is committed.
+
+    A chain whose process dies is tried again by Ray; if it dies each time, the part's items are tried one by one,
+    and those that kill their process are skipped with a reason when the part is run for the last time.
+
+    Raises:
+        RunError: at the end, naming the parts that failed, after all others were done; at once if the disk is full.
+    """
+    chain, flying, failed, todo = Chain(steps, work), {}, [], iter(parts)
+    while True:
+        for part in itertools.islice(todo, max(0, chain.in_flight() - len(flying))):
+            flying[chain.start(part)] = part
+        if not flying:
+            break
+        [done], _ = ray.wait(list(flying), num_returns=1)
+        part = flying.pop(done)
+        try:
+            yield part, ray.get(done)
+        except DIED as death:
+            if part.skip:
+                failed.append(f"{part.name} ({_first_line(death)})")
+                continue
+            part.skip = _killers(chain, part, item_id)
+            if not part.skip:  # nothing dies alone: what killed it came from outside; a last try
+                part.skip = {"": ""}
+            flying[chain.start(part)] = part
+        except RayTaskError as error:
+            if isinstance(error.cause, OSError) and error.cause.errno in (28, 122, 30, 13):
+                raise RunError(f"{part.name} cannot be written: {error.cause.strerror}; make room, then give the same command again") from None
+            failed.append(f"{part.name} ({type(error.cause).__name__}: {_first_line(error.cause)})")
+    if failed:
+        raise RunError(f"{len(failed)} parts failed, the others are done: {'; '.join(failed[:3])}{' …' if failed[3:] else ''}")
+
+
+def _killers(chain: Chain, part: Part, item_id: Callable[[Any], str]) -> dict[str, str]:
+    """Run each item by itself, all but the commit, and tell those that take their process down."""
+    found = {}
+    for item in part.items:
+        alone = Part(part.kind, part.number, [item], part.split)
+        try:
+            ray.get(chain.start_without_commit(alone))
+        except DIED as death:
+            found[item_id(item)] = f"its process died: {_first_line(death)}"
+        except RayError:
+            continue  # an exception, not a death: it will be told when the part is run
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__

@@ -1,0 +1,222 @@
+"""Sources: what files there are, what is said of them, and the windows that they are worked on in."""
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import fsspec
+import pandas as pd
+import pyarrow.parquet as pq
+
+from manifests.clip import ROLES, Clip
+from manifests.errors import RequestError
+from manifests.part import Part
+from pipeline.config import Config, Folder, Manifest, Soundfont
+from stages.engines import soundfont
+
+PART_SECONDS = 600.0  # audio in a clip part, at most
+WINDOW_SCENES = 3  # a long file is cut into windows of this many scenes
+SOUNDFONT_SCENES = 1.6  # length of a piece, and of an embedded background, in scenes
+AUDIO_NAMES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".aif", ".aiff", ".aac")
+TEXT_COLUMNS = ("label", "caption", "transcript", "speaker", "language", "role", "domain", "license", "group")
+
+
+@dataclass
+class SourceFile:
+    """One row of quality/sources.parquet."""
+
+    uri: str
+    source: int  # which of the configuration's sources
+    bytes: int = 0
+    modified: float = 0.0  # s since 1970
+    seconds: float | None = None
+    sample_rate: int = 0
+    channels: int = 0
+    status: str = "ok"  # ok | rejected
+    reason: str | None = None
+
+
+@dataclass
+class Listing:
+    """All that the sources name: the files, and what they say of stretches of them (clips not yet cut or measured)."""
+
+    files: dict[str, SourceFile]
+    named: list[Clip]  # end = 0: to the end of the file
+    digest: str  # of the manifests' bytes and each file's size and modification time
+
+
+def list_sources(config: Config) -> Listing:
+    """List every source of a configuration.
+
+    Raises:
+        RequestError: a folder or manifest is not there, is no table, or lacks a column.
+    """
+    files: dict[str, SourceFile] = {}
+    named: list[Clip] = []
+    digest = hashlib.sha256()
+    for index, source in enumerate(config.sources):
+        if isinstance(source, Soundfont):
+            soundfont.check()
+            long = SOUNDFONT_SCENES * config.audio.seconds
+            played = [soundfont.piece(config.seed, n, long, source=index) for n in range(source.pieces)]
+            played += [soundfont.sound(config.seed, n, long, source=index) for n in range(source.sounds)]
+            named += played
+            files |= {clip.uri: SourceFile(clip.uri, index, seconds=clip.end) for clip in played}
+            continue
+        rows = _folder(source) if isinstance(source, Folder) else _manifest(source, digest)
+        for uri, clip in rows:
+            clip.source = index
+            if uri not in files:
+                files[uri] = _look(uri, index)
+            named.append(clip)
+    for file in files.values():
+        digest.update(f"{file.uri}\0{file.bytes}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
+    return Listing(files, named, digest.hexdigest())
+
+
+def _folder(source: Folder) -> Iterator[tuple[str, Clip]]:
+    if "://" in source.path:
+        fs, root = fsspec.core.url_to_fs(source.path)
+        paths = [fs.unstrip_protocol(path) for path in sorted(fs.find(root))]
+    elif not os.path.isdir(source.path):
+        raise RequestError(f"{source.path}: no such folder (sources, kind: folder)")
+    else:
+        paths = _walk(source.path)
+    for path in paths:
+        parent, name = path.rstrip("/").rsplit("/", 2)[-2:]
+        label = {"parent": parent, "stem": name.rsplit(".", 1)[0], None: ""}[source.label]
+        yield path, _clip(path, source.domain, label=label.replace("_", " ").replace("-", " "), role=source.role or "", license=source.license)
+
+
+def _walk(root: str) -> Iterator[str]:
+    """All that lies in a folder, in order, hidden names left out; folders with an audio file's name are told too."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        odd = [name for name in folders if name.lower().endswith(AUDIO_NAMES)]
+        for name in sorted([*names, *odd]):
+            if not name.startswith("."):
+                yield os.path.join(folder, name)
+
+
+def _manifest(source: Manifest, digest) -> Iterator[tuple[str, Clip]]:
+    try:
+        with fsspec.open(source.path, "rb") as file:
+            data = file.read()
+    except OSError:
+        raise RequestError(f"{source.path}: no such manifest") from None
+    digest.update(data)
+    for row in read_manifest(source.path, data):
+        name = row.pop("path", None) or row.pop("file_name", None)
+        if not name:
+            continue
+        uri = name if "://" in name or os.path.isabs(name) else f"{source.path.rpartition('/')[0]}/{name}"
+        if "://" not in uri:
+            uri = os.path.normpath(uri)
+        start, end = (_number(row.pop(key, "")) for key in ("start", "end"))
+        known = {key: row.pop(key, "") for key in TEXT_COLUMNS}
+        clip = _clip(uri, known.pop("domain") or source.domain, **known)
+        clip.start, clip.end = start, end
+        if clip.role not in ("", *ROLES[:3]):
+            clip.reason = f"role '{clip.role}' is none of event, background, either"
+        elif not (start >= 0 and end >= 0 and (end == 0 or start < end)):  # NaN fails too
+            clip.reason = f"start and end make no stretch of time: {start} to {end}"
+        left = {key: value for key, value in row.items() if value}
+        clip.metadata = pd.Series(left).to_json() if left else ""
+        yield uri, clip
+
+
+def read_manifest(path: str, data: bytes) -> list[dict[str, str]]:
+    """A manifest's rows, every value as text, "" where there is none.
+
+    Raises:
+        RequestError: it is no such table, or has neither a `path` nor a `file_name` column.
+    """
+    try:
+        if path.endswith(".csv"):
+            table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+        elif path.endswith((".jsonl", ".ndjson")):
+            table = pd.read_json(io.BytesIO(data), lines=True, dtype=False, convert_dates=False)
+        elif path.endswith(".parquet"):
+            table = pq.read_table(io.BytesIO(data)).to_pandas()
+        else:
+            raise RequestError(f"{path}: a manifest is a .csv, .jsonl or .parquet file")
+    except (ValueError, OSError) as error:
+        raise RequestError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
+    if not {"path", "file_name"} & set(table.columns):
+        raise RequestError(f"{path}: needs a column 'path' (or 'file_name'); it has {', '.join(map(str, table.columns)) or 'none'}")
+    return [{str(k): "" if v is None or v != v else str(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text) if text else 0.0
+    except ValueError:
+        return float("nan")
+
+
+def _clip(uri: str, domain: str, **known: str) -> Clip:
+    return Clip(uri, 0.0, 0.0, source=0, domain=domain, tier="synthetic", **known)
+
+
+def _look(uri: str, index: int) -> SourceFile:
+    """Size and time of a file, or why it is none; nothing is opened."""
+    file = SourceFile(uri, index, status="rejected")
+    if "://" in uri:
+        fs, path = fsspec.core.url_to_fs(uri)
+        try:
+            info = fs.info(path)
+        except FileNotFoundError:
+            return replace(file, reason="no such file")
+        return replace(file, bytes=info["size"] or 0, modified=_seconds(info), status="ok")
+    try:
+        found = os.stat(uri)
+    except (OSError, ValueError) as error:
+        reason = "a link that leads nowhere" if os.path.islink(uri) else getattr(error, "strerror", None) or "no such file"
+        return replace(file, reason=reason.lower())
+    if stat.S_ISDIR(found.st_mode):
+        return replace(file, reason="a folder with the name of an audio file")
+    if not stat.S_ISREG(found.st_mode):
+        return replace(file, reason="not an ordinary file")
+    if found.st_size == 0:
+        return replace(file, reason="empty file")
+    return replace(file, bytes=found.st_size, modified=found.st_mtime, status="ok")
+
+
+def _seconds(info: dict) -> float:
+    when = info.get("mtime") or info.get("LastModified") or info.get("created") or 0.0
+    return when.timestamp() if hasattr(when, "timestamp") else float(when)
+
+
+def windows(listing: Listing, seconds: float) -> list[Clip]:
+    """Cut what the sources name into windows of a few scenes; what has no length yet or was rejected is left out."""
+    found = []
+    for clip in listing.named:
+        file = listing.files[clip.uri]
+        if clip.reason is not None or file.status != "ok" or file.seconds is None:
+            continue
+        end = min(clip.end or file.seconds, file.seconds)
+        if clip.start >= end:
+            clip.reason = f"it starts at {clip.start:g} s, the file ends at {file.seconds:g} s"
+            continue
+        size = end - clip.start if clip.piece else WINDOW_SCENES * seconds
+        count = max(1, int((end - clip.start) / size + 0.5))  # the last one takes a remainder of under half a window
+        cuts = [clip.start + n * size for n in range(count)] + [end]
+        found.extend(replace(clip, start=a, end=b) for a, b in zip(cuts, cuts[1:]))
+    return found
+
+
+def clip_parts(found: list[Clip]) -> list[Part]:
+    """Windows in parts of at most ten minutes of audio, in the order of the listing."""
+    parts: list[Part] = []
+    load = PART_SECONDS
+    for window in found:
+        cost = (window.end - window.start) * (6 if window.piece else 1)
+        if load + cost > PART_SECONDS:
+            parts.append(Part("clips", len(parts), []))
+            load = 0.0
+        parts[-1].items.append(window)
+        load += cost
+    return parts

@@ -1,0 +1,73 @@
+"""Split: which clips may be trained on and which are kept to test with. Nothing stands on both sides."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from manifests.chance import uniform
+
+
+def components(clips: pd.DataFrame) -> np.ndarray:
+    """The unit of the split for each clip: connected over file, group, speaker (where there are several) and content.
+
+    Args:
+        clips: columns uri, group, speaker, clip_id.
+
+    Returns:
+        (clips,) int labels.
+    """
+    ties = [clips["uri"], clips["clip_id"], clips["group"]]
+    if clips["speaker"].replace("", pd.NA).nunique() > 1:
+        ties.append(clips["speaker"])
+    rows, columns, first = [], [], len(clips)
+    for tie in ties:
+        codes, names = pd.factorize(tie.mask(tie == ""))
+        said = codes >= 0
+        rows.append(np.flatnonzero(said))
+        columns.append(codes[said] + first)
+        first += len(names)
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(first, first))
+    return connected_components(graph, directed=False)[1][: len(clips)]
+
+
+def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray:
+    """Deal units to splits by rank of keyed hashes, separately where a unit holds tracks, backgrounds or only events.
+
+    Each split gets its share of the units, and at least one where there are enough; one unit more moves few others.
+
+    Args:
+        clips: columns key (uint64), role, unit.
+        shares: of each wanted split; they add up to 1.
+
+    Returns:
+        (clips,) names of splits.
+    """
+    rank = clips["role"].map({"track": 2, "background": 1}).fillna(0).astype(int)
+    units = pd.DataFrame({"unit": clips["unit"], "key": clips["key"], "stratum": rank}).groupby("unit").agg({"key": "min", "stratum": "max"})
+    units["draw"] = uniform(seed, 0x5B117, units["key"].to_numpy(np.uint64))
+    dealt = pd.Series("", index=units.index, dtype=object)
+    for _, stratum in units.groupby("stratum"):
+        order = stratum.sort_values("draw").index
+        counts = quotas(len(order), shares)
+        names = sorted(counts, key=lambda name: shares[name])  # small splits first: their bounds move least
+        dealt[order] = np.repeat(np.array(names, object), [counts[name] for name in names])
+    return clips["unit"].map(dealt).to_numpy()
+
+
+def quotas(count: int, shares: dict[str, float]) -> dict[str, int]:
+    """Whole numbers that add up to `count`, near its shares; each at least one where `count` allows.
+
+    >>> quotas(10, {"train": 0.8, "val": 0.1, "test": 0.1})
+    {'train': 8, 'val': 1, 'test': 1}
+    >>> quotas(3, {"train": 0.8, "val": 0.1, "test": 0.1})
+    {'train': 1, 'val': 1, 'test': 1}
+    """
+    exact = {name: share * count for name, share in shares.items()}
+    whole = {name: max(int(value + 1e-9), min(1, count)) for name, value in exact.items()}
+    while (left := count - sum(whole.values())) != 0:
+        step = 1 if left > 0 else -1
+        name = max(whole, key=lambda n: (exact[n] - whole[n]) * step if whole[n] + step >= 0 else -np.inf)
+        whole[name] += step
+    return whole

@@ -1,0 +1,60 @@
+"""Edit: read pairs off a rendered scene. An edit is which stems stand before and which after."""
+
+from manifests.audio import to_int16
+from manifests.loudness import peak_dbfs
+from manifests.pair import Pair
+from manifests.scene import Rendered, Scene
+
+PEAK_DBFS = -1.0  # no source or target of a scene goes over it
+
+
+def sides(scene: Scene, edit: str, stem: int) -> tuple[list[int], list[int], list[int]]:
+    """Stems before, stems after, and the stems that the edit is about.
+
+    >>> from manifests.scene import Stem
+    >>> stems = [Stem("c", role, "", 0, 0, 9, 0, 0) for role in ("background", "event", "event")]
+    >>> sides(Scene("s", "soundscape", "train", 8000, 1, 9, stems), "remove", 2)
+    ([0, 1, 2], [0, 1], [2])
+    """
+    mixture = scene.mixture
+    rest = [i for i in mixture if i != stem]
+    if edit == "add":
+        return rest, mixture, [stem]
+    if edit == "remove":
+        return mixture, rest, [stem]
+    if edit == "extract":
+        return mixture, [stem], [stem]
+    other = next(i for i, s in enumerate(scene.stems) if s.place_of == stem)
+    return mixture, sorted([*rest, other]), [stem, other]
+
+
+def edit(rendered: Rendered, pairs: list[Pair]) -> None:
+    """Fill in the pairs' audio, spans and recipe.
+
+    Every side is one sum of stems, rounded once to 16 bits; equal sides are one array. All sides of a scene share
+    one gain, lowered for all where one of them would peak over -1 dBFS.
+    """
+    scene = rendered.scene
+    wanted = {tuple(side) for pair in pairs for side in (pair.before, pair.after)}
+    sums = {side: rendered.sum(list(side)) for side in sorted(wanted)}
+    over = max(map(peak_dbfs, sums.values())) - PEAK_DBFS
+    if over > 0:
+        scene.gain_db = round(scene.gain_db - over - 0.0005, 3)
+        sums = {side: rendered.sum(list(side)) for side in sums}
+    rounded = {side: to_int16(audio) for side, audio in sums.items()}
+    for pair in pairs:
+        pair.source, pair.target = rounded[tuple(pair.before)], rounded[tuple(pair.after)]
+        pair.sample_rate, pair.gain_db = scene.sample_rate, scene.gain_db
+        pair.duration_s = pair.target.shape[1] / scene.sample_rate
+        pair.edit_spans = [list(span) for span in spans(scene, pair.edited)]
+
+
+def spans(scene: Scene, stems: list[int]) -> list[tuple[float, float]]:
+    """Where stems sound, as seconds (start, end), those that overlap or touch made one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted((scene.stems[i].onset, scene.stems[i].onset + scene.stems[i].length) for i in stems):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return [(start / scene.sample_rate, end / scene.sample_rate) for start, end in merged]

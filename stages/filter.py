@@ -1,0 +1,39 @@
+"""Filter: a pair that breaks a rule is left out, with the rule as the reason."""
+
+from dataclasses import dataclass
+
+from manifests.pair import SCORES, Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One score's bounds. A score that was not computed breaks no rule."""
+
+    score: str
+    min: float | None = None
+    max: float | None = None
+    domain: str | None = None  # sound | music | speech; None: all
+
+    def __post_init__(self):
+        if self.score not in SCORES:
+            raise ValueError(f"unknown score '{self.score}'; one of {', '.join(SCORES)}")
+        if self.min is None and self.max is None:
+            raise ValueError(f"the rule on '{self.score}' has neither min nor max")
+
+    def broken_by(self, pair: Pair) -> str | None:
+        """The reason for a pair's row, or None."""
+        value = getattr(pair, self.score)
+        if value is None or self.domain not in (None, pair.domain):
+            return None
+        if self.min is not None and value < self.min:
+            return f"{self.score} < {self.min:g}"
+        if self.max is not None and value > self.max:
+            return f"{self.score} > {self.max:g}"
+        return None
+
+
+def judge(pair: Pair, rules: list[Rule]) -> None:
+    """Keep a pair, or set the first rule that it breaks as its reason."""
+    broken = (rule.broken_by(pair) for rule in rules)
+    pair.reason = pair.reason or next(filter(None, broken), None)
+    pair.kept = pair.reason is None

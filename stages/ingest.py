@@ -1,0 +1,159 @@
+"""Ingest: a window of a recording becomes a measured clip, or a row that says why not."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import fsspec
+import numpy as np
+
+from manifests.audio import decode, encode_flac
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from manifests.loudness import loudness, peak_dbfs
+from stages.engines import soundfont
+
+FRAME = 0.025  # s, of the level that activity is read from
+EDGE = 0.025  # s kept on both sides of what is active
+QUIETEST = -60.0  # dBFS RMS: frames under it are never active
+RANGE = 30.0  # dB: a frame is active within this of the loud ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What a clip must keep to. Sources of the numbers: Scaper, MMEdit's recipe, and judgement (see the README)."""
+
+    event_seconds: tuple[float, float] = (0.5, 6.0)  # active time of an event
+    background_active: float = 0.9  # share of a background that is active, at least
+    floor_db: float = 20.0  # an event's noise floor lies this far under its activity, at least
+    dc_offset: float = 0.01
+    clip_ratio: float = 0.001
+
+
+def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates) -> Iterator[tuple[Clip, bytes]]:
+    """Decode, measure and judge one window.
+
+    Args:
+        window: a clip that is not yet measured: where it is, and what its source says of it.
+        rate: the run's sample rate, Hz.
+        channels: the run's.
+        seconds: of a scene; a background is at least as long.
+
+    Yields:
+        Clips with their audio as FLAC (24 bits, normalised to -1 dBFS; `gain_db` says by how much), or
+        with a reason and no bytes. A recording gives one, a piece of music one a track.
+    """
+    try:
+        found = _load(window, rate, channels)
+    except Rejected as rejected:
+        yield replace(window, reason=str(rejected)), b""
+        return
+    for clip, audio in found:
+        clip, audio = judge(clip, audio, rate, seconds, gates)
+        if clip.reason is not None:
+            yield clip, b""
+            continue
+        gain_db = round(-1.0 - clip.peak_dbfs, 3)
+        flac = encode_flac(audio * np.float32(10 ** (gain_db / 20)), rate)
+        identity = hashlib.blake2b(np.rint(audio * 8388608).astype("<i4").tobytes(), digest_size=8).hexdigest()
+        yield replace(clip, clip_id=identity, gain_db=gain_db), flac
+
+
+def _load(window: Clip, rate: int, channels: int) -> list[tuple[Clip, np.ndarray]]:
+    if window.uri.startswith(soundfont.SCHEME):
+        return soundfont.play(window, rate, channels)
+    if "://" not in window.uri:
+        return [(window, decode(window.uri, window.start, window.end, rate, channels))]
+    with fsspec.open(window.uri, "rb") as file:
+        return [(window, decode(file, window.start, window.end, rate, channels))]
+
+
+def judge(clip: Clip, audio: np.ndarray, rate: int, seconds: float, gates: Gates) -> tuple[Clip, np.ndarray]:
+    """Measure a clip, settle its role and trim an event to where it sounds.
+
+    Returns:
+        The measured clip, with a reason if it keeps to the gates of no role or not of the one that it was given, and
+        its audio, float32 (channels, samples).
+    """
+    levels = frame_levels(audio, rate)
+    heard = levels[levels > QUIETEST]
+    loud = np.percentile(heard, 95) if len(heard) else QUIETEST
+    active = levels > max(loud - RANGE, QUIETEST)
+    floor = np.mean(np.sort(levels)[: max(1, len(levels) // 10)])
+    clip = replace(
+        clip,
+        duration=audio.shape[1] / rate,
+        peak_dbfs=peak_dbfs(audio),
+        noise_floor_db=float(floor),
+        active_ratio=float(active.mean()),
+        dc_offset=float(np.abs(audio.mean(axis=1)).max()),
+        clip_ratio=float((np.abs(audio) >= 0.9999).mean()),
+    )
+    role, reason = _role(clip, active, loud - floor, seconds, gates)
+    if reason is not None:
+        return replace(clip, reason=reason), audio
+    if role == "event":
+        sounding = np.flatnonzero(active)
+        first = max(0, round((sounding[0] * FRAME - EDGE) * rate))
+        audio = audio[:, first : round(((sounding[-1] + 1) * FRAME + EDGE) * rate)]
+        start = clip.start + first / rate
+        clip = replace(clip, duration=audio.shape[1] / rate, start=start, end=start + audio.shape[1] / rate)
+    return replace(clip, role=role, lufs=loudness(audio, rate), bandwidth_hz=bandwidth(audio, rate)), audio
+
+
+def _role(clip: Clip, active: np.ndarray, dynamic: float, seconds: float, gates: Gates) -> tuple[str, str | None]:
+    """The role that a clip can have, and why it can have none."""
+    if not active.any():
+        return "", f"silent or too quiet: peak at {clip.peak_dbfs:.0f} dBFS"
+    if len(active) < 4:
+        return "", f"too short: {clip.duration:.3f} s"
+    if clip.dc_offset > gates.dc_offset:
+        return "", f"DC offset of {clip.dc_offset:.3f} (at most {gates.dc_offset:g})"
+    if clip.clip_ratio > gates.clip_ratio:
+        return "", f"clipped: {clip.clip_ratio:.2%} of its samples (at most {gates.clip_ratio:.2%})"
+    if clip.role == "track":
+        return "track", None
+    faults = {"background": _background_fault(clip, seconds, gates), "event": _event_fault(active, dynamic, gates)}
+    roles = [clip.role] if clip.role in faults else list(faults)
+    for role in roles:
+        if faults[role] is None:
+            return role, None
+    return "", "; ".join(f"no {role}: {faults[role]}" for role in roles)
+
+
+def _background_fault(clip: Clip, seconds: float, gates: Gates) -> str | None:
+    if clip.duration < seconds:
+        return f"{clip.duration:.2f} s long (a scene is {seconds:g} s)"
+    if clip.active_ratio < gates.background_active:
+        return f"active for {clip.active_ratio:.0%} of the time (at least {gates.background_active:.0%})"
+    return None
+
+
+def _event_fault(active: np.ndarray, dynamic: float, gates: Gates) -> str | None:
+    low, high = gates.event_seconds
+    sounding = np.flatnonzero(active)
+    span = (sounding[-1] - sounding[0] + 1) * FRAME
+    if not low <= active.sum() * FRAME or span > high:
+        return f"active for {active.sum() * FRAME:.2f} s within {span:.2f} s (from {low:g} to {high:g} s)"
+    if 6.0 < dynamic < gates.floor_db:  # under 6 dB it is a steady sound, which shows no floor
+        return f"its noise floor lies {dynamic:.0f} dB under its activity (at least {gates.floor_db:g} dB)"
+    return None
+
+
+def frame_levels(audio: np.ndarray, rate: int) -> np.ndarray:
+    """RMS level in dBFS of frames of 25 ms, all channels together: (frames,), floored at -120."""
+    size = max(1, round(FRAME * rate))
+    frames = audio.shape[1] // size
+    if not frames:
+        size, frames = audio.shape[1], 1
+    power = np.square(audio[:, : frames * size]).reshape(audio.shape[0], frames, size).mean(axis=(0, 2))
+    return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def bandwidth(audio: np.ndarray, rate: int) -> float:
+    """Frequency (Hz) under which 99 % of the energy lies, by averaged periodograms (Welch 1967) of at most 64 frames."""
+    size = min(2048, audio.shape[1])
+    frames = np.lib.stride_tricks.sliding_window_view(audio.mean(axis=0), size)
+    frames = frames[:: max(1, -(-len(frames) // 64))] * np.hanning(size).astype(np.float32)
+    energy = np.cumsum((np.abs(np.fft.rfft(frames, axis=-1)) ** 2).sum(axis=0))
+    return float(np.searchsorted(energy, 0.99 * energy[-1]) * rate / size)

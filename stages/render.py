@@ -1,0 +1,66 @@
+"""Render: a scene's clips become stems at their levels. Each stem is decoded and filtered once for all siblings."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from manifests.audio import decode_flac
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from manifests.loudness import SILENT, hop_power, hop_products, integrated, k_weight
+from manifests.scene import Rendered, Scene, Stem
+
+MIXTURE_LUFS = (-28.0, -18.0)  # a scene's loudness is drawn from this range
+
+
+def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], chance: np.random.Generator) -> Rendered:
+    """Decode a scene's stems and set their gains.
+
+    Events are set to their `snr_db` over the background (BS.1770, each measured by itself), what may take a
+    track's place to that track's loudness, and the mixture to a loudness drawn from `MIXTURE_LUFS`.
+
+    Args:
+        scene: placed; its stems' gains and its own are set here.
+        clips: by id.
+        read: gives a clip's FLAC bytes.
+        chance: the scene's generator, after placing.
+
+    Raises:
+        Rejected: a background or a track is silent in the stretch that was cut.
+    """
+    started = time.perf_counter()
+    audio = [cut(stem, clips[stem.clip_id], read(clips[stem.clip_id])) for stem in scene.stems]
+    weighted = [k_weight(samples, scene.sample_rate) for samples in audio]
+    own = [stem_loudness(samples, scene.sample_rate) for samples in weighted]
+    for stem, lufs in zip(scene.stems, own):
+        if lufs <= SILENT:
+            raise Rejected(f"'{stem.label or stem.role}' is silent in the stretch that was cut")
+        if stem.snr_db is not None:
+            stem.gain_db = round(stem.snr_db + own[0] - lufs, 3)
+        elif stem.place_of is not None:
+            stem.gain_db = round(own[stem.place_of] - lufs, 3)
+    products = hop_products([(s.onset, w) for s, w in zip(scene.stems, weighted)], scene.samples, scene.sample_rate)
+    rendered = Rendered(scene, audio, products, 0.0)
+    mixture = integrated(hop_power(products, rendered.gains(scene.mixture)))
+    scene.gain_db = round(float(chance.uniform(*MIXTURE_LUFS)) - mixture, 3)
+    rendered.seconds = time.perf_counter() - started
+    return rendered
+
+
+def cut(stem: Stem, clip: Clip, flac: bytes) -> np.ndarray:
+    """A stem's audio at the clip's own level, with its fades (linear): float32 (channels, length)."""
+    audio = decode_flac(flac, stem.offset, stem.length)
+    if audio.shape[1] != stem.length:
+        raise Rejected(f"clip {clip.clip_id} holds {audio.shape[1]} samples of {stem.length} from {stem.offset}")
+    audio *= np.float32(10 ** (-clip.gain_db / 20))
+    if stem.fade_in:
+        audio[:, : stem.fade_in] *= np.linspace(0, 1, stem.fade_in, endpoint=False, dtype=np.float32)
+    if stem.fade_out:
+        audio[:, -stem.fade_out :] *= np.linspace(1, 0, stem.fade_out, endpoint=False, dtype=np.float32)
+    return audio
+
+
+def stem_loudness(weighted: np.ndarray, rate: int) -> float:
+    """Integrated loudness (LUFS) of one K-weighted stem by itself."""
+    return integrated(hop_products([(0, weighted)], weighted.shape[1], rate)[:, 0, 0])

@@ -1,0 +1,59 @@
+"""A soundscape: a background with one to four events placed on it."""
+
+import numpy as np
+
+from manifests.clip import Clip
+from manifests.scene import Scene, Stem
+
+SNR_DB = (10.0, 5.0, -5.0, 25.0)  # mean, deviation, least, most; LU over the background (MMEdit's recipe)
+FADE = (0.010, 0.100)  # s (Scaper, MMEdit)
+OVERLAP = 0.5  # share of events made to overlap the first in time
+
+
+def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, Clip], chance: np.random.Generator) -> Scene:
+    """Place clips in an empty scene.
+
+    Args:
+        scene: without stems; gives length and rate.
+        background: at least as long as the scene.
+        events: each shorter than the scene; the first is the one that the scene was made for.
+        others: by index of `events`, what may come in an event's place, at the same loudness.
+        chance: the scene's generator. What is drawn for an event does not depend on later events or on `others`.
+
+    Returns:
+        The scene with its stems: background, events, others.
+    """
+    last = round(background.duration * scene.sample_rate) - scene.samples
+    scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0)]
+    for clip in events:
+        stem = _event(scene, clip, int(chance.integers(0, 2**62)))
+        snr = _truncated_normal(chance, *SNR_DB)
+        near, where = chance.random(2)
+        if near < OVERLAP and len(scene.stems) > 1:
+            first = scene.stems[1]
+            low = max(0, first.onset - stem.length + stem.length // 4)
+            high = min(scene.samples - stem.length, first.onset + first.length - first.length // 4)
+            if low <= high:
+                stem.onset = low + int(where * (high - low))
+        stem.snr_db = round(snr, 3)
+        scene.stems.append(stem)
+    for index, clip in sorted(others.items()):
+        taken = scene.stems[1 + index]
+        stem = _event(scene, clip, taken.onset)
+        stem.role, stem.place_of, stem.snr_db = "other", 1 + index, taken.snr_db
+        stem.onset = min(taken.onset, scene.samples - stem.length)
+        scene.stems.append(stem)
+    return scene
+
+
+def _event(scene: Scene, clip: Clip, draw: int) -> Stem:
+    """An event at an onset, and with fades, that one draw decides."""
+    length = min(round(clip.duration * scene.sample_rate), scene.samples)
+    fades = [min(round((FADE[0] + (FADE[1] - FADE[0]) * ((draw >> bits) % 1024) / 1023) * scene.sample_rate), length // 4) for bits in (0, 10)]
+    return Stem(clip.clip_id, "event", clip.label, (draw >> 20) % (scene.samples - length + 1), 0, length, *fades)
+
+
+def _truncated_normal(chance: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
+    draws = chance.normal(mean, deviation, 64)
+    inside = draws[(draws >= low) & (draws <= high)]
+    return float(inside[0]) if len(inside) else mean

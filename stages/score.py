@@ -1,0 +1,59 @@
+"""Score: what can be measured of a pair from its signals alone."""
+
+import time
+
+import numpy as np
+
+from manifests.loudness import HOP, SILENT, hop_power, integrated, peak_dbfs
+from manifests.pair import Pair
+from manifests.scene import Rendered
+
+ACTIVE_RANGE = 30.0  # dB under its loudest hop: there a sound is taken to be heard
+
+
+def score(rendered: Rendered, pair: Pair) -> None:
+    """Fill in a pair's signal scores; loudness comes from the stems' products, peaks from the audio itself.
+
+    Loudness is BS.1770 (LUFS, LU), peaks are sample peaks in dBFS. `snr_db` is what was asked for when the stem was
+    set to its level; `local_snr_db` compares K-weighted power in the edited sound's own span.
+    """
+    started = time.perf_counter()
+    scene, products = rendered.scene, rendered.products
+    before, after = (hop_power(products, rendered.gains(side)) for side in (pair.before, pair.after))
+    pair.source_lufs, pair.target_lufs = integrated(before), integrated(after)
+    pair.source_peak_dbfs, pair.target_peak_dbfs = peak_dbfs(pair.source), peak_dbfs(pair.target)
+
+    stem = scene.stems[pair.edited[0]]
+    hop = round(HOP * scene.sample_rate)
+    within = slice(stem.onset // hop, min(len(products), -(-(stem.onset + stem.length) // hop)))
+    edited = hop_power(products, rendered.gains(pair.edited[:1]))
+    rest = hop_power(products, rendered.gains([i for i in scene.mixture if i != pair.edited[0]]))
+    pair.snr_db = stem.snr_db
+    if rest[within].sum() > 0 and edited[within].sum() > 0:
+        pair.local_snr_db = float(10 * np.log10(edited[within].sum() / rest[within].sum()))
+    pair.active_ratio = float((edited > edited.max() * 10 ** (-ACTIVE_RANGE / 10)).mean()) if edited.max() > 0 else 0.0
+    pair.overlap_ratio = overlap(rendered, pair.edited[0])
+    pair.seconds_score = time.perf_counter() - started
+
+
+def overlap(rendered: Rendered, stem: int) -> float:
+    """Share of a stem's span in which another event or track of the mixture lies, 0 to 1."""
+    scene = rendered.scene
+    start, length = scene.stems[stem].onset, scene.stems[stem].length
+    covered = np.zeros(length, bool)
+    for i in scene.mixture:
+        other = scene.stems[i]
+        if i != stem and other.role != "background":
+            covered[max(0, other.onset - start) : max(0, other.onset + other.length - start)] = True
+    return float(covered.mean())
+
+
+def quiet_fault(rendered: Rendered, stems: list[int]) -> str | None:
+    """Why an edited stem cannot be told from rounding noise of 16 bits (RMS under -84 dBFS); None if it can."""
+    gains = rendered.gains(stems)
+    for i in stems:
+        rms = np.sqrt(np.mean(np.square(rendered.audio[i], dtype=np.float64))) * gains[i]
+        level = 20 * np.log10(rms) if rms > 0 else SILENT
+        if level < -84.0:
+            return f"'{rendered.scene.stems[i].label}' is too quiet for 16 bits: {level:.0f} dBFS"
+    return None
