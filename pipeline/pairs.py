@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
@@ -99,9 +99,11 @@ def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:
 def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) -> None:
     """The pair's recipe and its clips."""
     used = sorted({*pair.before, *pair.after})
-    stems = [{field.name: getattr(scene.stems[i], field.name) for field in fields(scene.stems[i])} for i in used]
-    pair.params = {"kind": scene.kind, "samples": scene.samples, "stems": stems, "snr_db": scene.stems[pair.edited[0]].snr_db,
-                   "before": [used.index(i) for i in pair.before], "after": [used.index(i) for i in pair.after], "edited": [used.index(i) for i in pair.edited]}
+    stems = [asdict(scene.stems[i]) for i in used]
+    for stem in stems:
+        stem["place_of"] = None if stem["place_of"] is None else used.index(stem["place_of"])
+    places = {name: [used.index(i) for i in getattr(pair, name)] for name in ("before", "after", "edited")}
+    pair.params = {"kind": scene.kind, "samples": scene.samples, "snr_db": scene.stems[pair.edited[0]].snr_db, "stems": stems, **places}
     pair.clip_ids = [scene.stems[i].clip_id for i in used]
     pair.clips = [{"id": clip, "uri": clips[clip].uri, "license": clips[clip].license, "role": scene.stems[i].role} for i, clip in zip(used, pair.clip_ids)]
     pair.license = strictest([clip["license"] for clip in pair.clips])

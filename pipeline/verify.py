@@ -1,0 +1,168 @@
+"""Verify: a finished run against its own records, and a sample of its pairs against their clips."""
+
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Iterator
+
+import pandas as pd
+from tqdm import tqdm
+
+from manifests.audio import decode_flac
+from manifests.chance import key
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from manifests.storage import Storage
+from manifests.tables import read_table, records_of
+from pipeline import commit
+from pipeline.check_pair import check_pair
+from pipeline.clips import tar_name
+from pipeline.pairs import read_clip
+from pipeline.status import open_run
+
+SAMPLE_TYPES = {
+    "id": str, "scene_id": str, "edit": str, "branch": str, "tier": str, "domain": str, "language": str, "instruction": str,
+    "instructions": list, "label": str, "noop": bool, "split": str, "sample_rate": int, "duration": float, "source_text": str,
+    "target_text": str, "edit_start": float, "edit_end": float, "edit_spans": list, "n_events": int, "clips": list,
+    "gain_db": float, "params": str, "scores": str,
+}  # KEY.json
+
+
+def verify(root: str, count: int) -> list[str]:
+    """Check a run.
+
+    Args:
+        count: how many pairs to make again from their params and clips; those of the lowest keyed hash.
+
+    Returns:
+        What is wrong, a line each; empty if nothing is.
+
+    Raises:
+        RequestError: there is no run.
+    """
+    run, facts = open_run(root)
+    if facts["state"] != "done":
+        return [f"run.json: the run is {facts['state']}, not done"]
+    try:
+        rows = read_table(run, "quality/pairs.parquet").to_pandas()
+        plan = read_table(run, "plan.parquet", ["pair_id"]).to_pandas()
+        clips = {clip.clip_id: clip for clip in records_of(read_table(run, "clips/clips.parquet"), Clip)}
+        index = run.read_json("shards/index.json")
+    except (OSError, ValueError) as error:
+        return [f"a table of the run cannot be read: {error}"]
+    faults = [*_tables(rows, plan), *_splits(clips), *_files(run, index, bool(facts["clips_of"]))]
+    chosen = set(sorted(rows.loc[rows["kept"], "pair_id"], key=lambda pair: key("verify", pair))[:count])
+    seen: dict[str, str] = {}
+    for shard in tqdm(index, desc="shards", unit=" shard", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10):
+        try:
+            faults += _shard(run, shard, facts["identity"][:8], rows, clips, seen, chosen)
+        except (OSError, tarfile.TarError) as error:
+            faults.append(f"{shard['name']}: cannot be read: {error}")
+    missing = sorted(set(rows.loc[rows["kept"], "pair_id"]) - set(seen))
+    return faults + [f"pair {pair}: kept by quality/pairs.parquet, but in no shard" for pair in missing]
+
+
+def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
+    for pair in sorted(set(plan["pair_id"]) ^ set(rows["pair_id"])):
+        yield f"pair {pair}: has no row in {'quality/pairs.parquet' if pair in set(plan['pair_id']) else 'plan.parquet'}"
+    for pair in rows.loc[rows["pair_id"].duplicated(), "pair_id"]:
+        yield f"pair {pair}: has two rows in quality/pairs.parquet"
+    for pair in rows.loc[rows["kept"] & rows["reason"].notna(), "pair_id"]:
+        yield f"pair {pair}: kept, with a reason for its rejection"
+    for pair in rows.loc[~rows["kept"] & rows["reason"].isna(), "pair_id"]:
+        yield f"pair {pair}: rejected without a reason"
+
+
+def _splits(clips: dict[str, Clip]) -> Iterator[str]:
+    """A file or a group on two sides of the split."""
+    sides: dict[tuple[str, str], set[str]] = {}
+    for clip in clips.values():
+        for what, name in (("recording", clip.uri), ("group", clip.group)):
+            if name:
+                sides.setdefault((what, name), set()).add(clip.split)
+    for (what, name), splits in sides.items():
+        if len(splits) > 1:
+            yield f"{what} {name}: stands on both sides of the split, in {' and '.join(sorted(splits))}"
+
+
+def _files(run: Storage, index: list[dict], foreign_clips: bool) -> Iterator[str]:
+    """Files that are missing, too many, or not the bytes that their part committed."""
+    names = {f"shards/{name}" for name in run.names("shards")} - {"shards/index.json"}
+    for name in sorted(names - {shard["name"] for shard in index}):
+        yield f"{name}: is not in shards/index.json"
+    recorded = {record["files"].get("shard.tar", {}).get("sha256") for record in commit.records(run, "pairs").values()}
+    for shard in index:
+        if shard["sha256"] not in recorded:
+            yield f"{shard['name']}: no part committed the bytes that shards/index.json says"
+        if not shard["pairs"]:
+            yield f"{shard['name']}: is empty"
+        yield from _same_bytes(run, shard["name"], shard["sha256"])
+    for number, record in {} if foreign_clips else commit.records(run, "clips").items():
+        if "clips.tar" in record["files"]:
+            yield from _same_bytes(run, tar_name(number), record["files"]["clips.tar"]["sha256"])
+
+
+def _same_bytes(run: Storage, name: str, sha256: str) -> Iterator[str]:
+    if not run.exists(name):
+        yield f"{name}: is missing"
+    elif run.sha256(name) != sha256:
+        yield f"{name}: its bytes were altered after it was committed"
+
+
+def _shard(run: Storage, shard: dict, run8: str, rows: pd.DataFrame, clips: dict[str, Clip], seen: dict[str, str], chosen: set[str]) -> Iterator[str]:
+    samples: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(fileobj=io.BytesIO(run.read(shard["name"]))) as tar:
+        for member in tar:
+            pair, _, kind = member.name.partition(".")
+            if kind in samples.setdefault(pair, {}):
+                yield f"pair {pair}: {kind} twice in {shard['name']}"
+            samples[pair][kind] = tar.extractfile(member).read()
+    known = rows.set_index("pair_id")
+    if len(samples) != shard["pairs"]:
+        yield f"{shard['name']}: holds {len(samples)} pairs, shards/index.json says {shard['pairs']}"
+    for pair, files in samples.items():
+        if pair in seen:
+            yield f"pair {pair}: in {shard['name']} and in {seen[pair]}"
+        seen[pair] = shard["name"]
+        if set(files) != {"source.flac", "target.flac", "json"}:
+            yield f"pair {pair}: holds {', '.join(sorted(files))} in {shard['name']}"
+            continue
+        try:
+            said = json.loads(files["json"])
+            faults = list(_said(pair, said, shard["split"], run8, known, clips))
+            if not faults and pair in chosen:
+                faults = check_pair(said, decode_flac(files["source.flac"], dtype="int16"), decode_flac(files["target.flac"], dtype="int16"),
+                                    clips, lambda clip: read_clip(run, clip))
+        except (ValueError, RuntimeError, OSError, Rejected) as error:
+            faults = [f"cannot be checked: {error}"]
+        yield from (f"pair {pair}: {fault}" for fault in faults)
+    scenes = {known.loc[pair, "scene_id"] for pair in samples if pair in known.index}
+    for pair in known.index[known["scene_id"].isin(scenes) & known["kept"]].difference(list(samples)):
+        yield f"pair {pair}: not in {shard['name']} with its siblings"
+
+
+def _said(pair: str, said: dict, split: str, run8: str, known: pd.DataFrame, clips: dict[str, Clip]) -> Iterator[str]:
+    """What is wrong with KEY.json by itself and beside the tables."""
+    if {name: type(value) for name, value in said.items()} != SAMPLE_TYPES:
+        yield "its json has other keys or types than the contract says"
+        return
+    if said["id"] != pair or not pair.startswith(f"{run8}-"):
+        yield f"is called {said['id']}; a pair of this run starts with {run8}"
+    if pair not in known.index:
+        yield "has no row in quality/pairs.parquet"
+        return
+    row = known.loc[pair]
+    if not row["kept"]:
+        yield f"was rejected ({row['reason']}), but is in a shard"
+    for name in ("scene_id", "edit", "split", "instruction", "label", "tier"):
+        if row[name] != said[name]:
+            yield f"its {name} is '{said[name]}', quality/pairs.parquet says '{row[name]}'"
+    if said["split"] != split:
+        yield f"is of split {said['split']}, its shard of {split}"
+    for clip in said["clips"]:
+        if clip["id"] not in clips:
+            yield f"its clip {clip['id']} is not in clips/clips.parquet"
+        elif clips[clip["id"]].split != said["split"]:
+            yield f"its clip {clip['id']} is of split {clips[clip['id']].split}, the pair of {said['split']}"
+
