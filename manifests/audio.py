@@ -23,7 +23,7 @@ def probe(file: str | BinaryIO) -> tuple[float, int, int]:
         Rejected: no decoder reads it, or the header makes no sense.
     """
     try:
-        with soundfile.SoundFile(file) as sound:
+        with _open(file) as sound:
             seconds, rate, channels = sound.frames / sound.samplerate, sound.samplerate, sound.channels
     except soundfile.LibsndfileError:
         seconds, rate, channels = _probe_av(file)
@@ -31,6 +31,8 @@ def probe(file: str | BinaryIO) -> tuple[float, int, int]:
         raise Rejected(f"sample rate of {rate} Hz")
     if channels < 1:
         raise Rejected("no audio channels")
+    if seconds <= 0:
+        raise Rejected("no samples")
     return seconds, rate, channels
 
 
@@ -50,7 +52,7 @@ def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: 
         Rejected: it cannot be decoded, ends early, or holds values that are not finite.
     """
     try:
-        with soundfile.SoundFile(file) as sound:
+        with _open(file) as sound:
             audio, source_rate = _read(sound, start, end), sound.samplerate
     except soundfile.LibsndfileError:
         audio, source_rate = _decode_av(file, start, end)
@@ -62,6 +64,13 @@ def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: 
     if source_rate != rate:
         audio = soxr.resample(audio.T, source_rate, rate, quality="HQ").T
     return np.ascontiguousarray(audio, dtype=np.float32)
+
+
+def _open(file: str | BinaryIO) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(file)
+    except TypeError:  # it wants to be told the rate of what is named .raw
+        raise Rejected("raw samples, without a header that gives their rate") from None
 
 
 def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
@@ -89,9 +98,7 @@ def _seekable(file: str | BinaryIO) -> str | BinaryIO:
 def _probe_av(file: str | BinaryIO) -> tuple[float, int, int]:
     try:
         with av.open(_seekable(file), metadata_errors="ignore") as container:
-            if not container.streams.audio:
-                raise Rejected("no audio stream")
-            stream = container.streams.audio[0]
+            stream = _stream(container)
             if stream.duration is not None:
                 seconds = float(stream.duration * stream.time_base)
             elif container.duration is not None:
@@ -103,13 +110,19 @@ def _probe_av(file: str | BinaryIO) -> tuple[float, int, int]:
         raise Rejected(f"not audio that can be read: {_words(error)}") from None
 
 
+def _stream(container: av.container.InputContainer) -> av.AudioStream:
+    if not container.streams.audio:
+        raise Rejected("no audio stream")
+    if container.streams.audio[0].codec_context is None:
+        raise Rejected("its codec is not known")
+    return container.streams.audio[0]
+
+
 def _decode_av(file: str | BinaryIO, start: float, end: float) -> tuple[np.ndarray, int]:
     pieces, rate, at = [], 0, None
     try:
         with av.open(_seekable(file), metadata_errors="ignore") as container:
-            if not container.streams.audio:
-                raise Rejected("no audio stream")
-            stream = container.streams.audio[0]
+            stream = _stream(container)
             if start > 1:
                 container.seek(int((start - 1) / stream.time_base), stream=stream)
             for frame in container.decode(stream):

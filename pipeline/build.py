@@ -21,10 +21,11 @@ from pipeline import clips as clip_phase
 from pipeline import commit, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
 from pipeline.lease import Lease
-from pipeline.sources import Listing, SourceFile, clip_parts, list_sources, windows
+from pipeline.sources import Listing, clip_parts, list_sources, windows
 from pipeline.split import components, deal
 
 VERSION = "0.1.0"
+PACKAGES = ("ray", "numpy", "soundfile", "pyarrow")  # whose versions run.json tells
 
 
 def build(config: Config, root: str, ray_address: str | None = None, clips_of: str | None = None, overwrite: bool = False) -> str:
@@ -47,11 +48,9 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     identity = _identity(config, listing, clips_of)
     if state := _state(storage, identity, overwrite):
         return state
-    facts = {
-        "identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of, "state": "running",
-        "versions": {"audioedit": VERSION, "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in ("ray", "numpy", "soundfile", "pyarrow")}},
-        "counts": {},
-    }
+    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    facts = {"identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of,
+             "versions": {"audioedit": VERSION, **versions}, "state": "running", "counts": {}}
     try:
         lease = Lease(storage, facts)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -62,7 +61,9 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
             run.connect(ray_address)
             _work(config, storage, listing, identity, clips_of, lease)
     except OSError as error:
-        raise RunError(f"{root}: {error.strerror or error}; the same command goes on from there") from None
+        if error.errno not in run.NO_ROOM:
+            raise
+        raise RunError(f"{root}: {error.strerror}; make room, then give the same command again") from None
     return "built"
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -13,6 +13,7 @@ from stages.filter import Rule
 from stages.ingest import Gates
 
 SPLITS = ("train", "val", "test")
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one fault
 
 
 class Strict(BaseModel):
@@ -54,7 +55,7 @@ class Soundfont(Strict):
     sounds: int = Field(0, ge=0)
 
 
-Source = Annotated[Union[Folder, Manifest, Soundfont], Field(discriminator="kind")]
+Source = Annotated[Folder | Manifest | Soundfont, Field(discriminator="kind")]
 
 
 class Edit(Strict):
@@ -124,7 +125,14 @@ class Config(Strict):
         for name in edits:
             if name not in EDITS:
                 raise ValueError(f"unknown edit '{name}'{_nearest(str(name), EDITS)}; one of {', '.join(EDITS)}")
-        return {name: {"pairs": value} if isinstance(value, int) else value for name, value in edits.items()}
+        return {name: {"pairs": value} if type(value) is int else value for name, value in edits.items()}
+
+    @field_validator("edits")
+    @classmethod
+    def _some_edits(cls, edits: dict[str, Edit]) -> dict[str, Edit]:
+        if not any(edit.pairs for edit in edits.values()):
+            raise ValueError("asks for no pairs; say how many, e.g. add: 40")
+        return edits
 
     @property
     def wanted(self) -> dict[str, int]:
@@ -156,7 +164,7 @@ def load(path: str, overrides: list[str] = ()) -> Config:
             value = yaml.safe_load(file)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none
         raise RequestError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
         raise RequestError(f"{path}: a configuration is a table of keys such as sources and edits")
@@ -179,24 +187,25 @@ def _override(value: Any, override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals:
         raise RequestError(f"--set {override}: write key.sub=value")
-    *parents, last = [int(key) if key.isdigit() else key for key in name.split(".")]
+    *parents, last = [int(key) if key.isdecimal() else key for key in name.split(".")]
     try:
         for key in parents:
             value = value.setdefault(key, {}) if isinstance(value, dict) else value[key]
         value[last] = yaml.safe_load(text)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise RequestError(f"--set {override}: there is no {name} to set") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise RequestError(f"--set {override}: the value is not YAML") from None
 
 
 def _in_words(error: ValidationError) -> str:
     """The first fault in one line: the key, what is wrong, what would be right."""
-    fault = error.errors(include_url=False)[0]
-    place = [str(p) for p in fault["loc"] if p not in ("folder", "manifest", "soundfont")]
+    faults = error.errors(include_url=False)
+    fault = next((f for f in faults if f["type"] in UNKNOWN), faults[0])  # a misspelt key is also a missing one
+    place = [" ".join(str(p).split()) for p in fault["loc"] if p not in ("folder", "manifest", "soundfont")]
     key, kind = ".".join(place) or "configuration", fault["type"]
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: unknown key{_nearest(place[-1], _all_keys())}"
+    if kind in UNKNOWN:
+        return f"{key}: unknown key{_nearest(place[-1], _all_keys()) if place else ''}"
     if kind.startswith("union_tag"):
         return f"{key}: kind must be one of folder, manifest, soundfont"
     message = fault["msg"].removeprefix("Value error, ")

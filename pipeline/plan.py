@@ -64,9 +64,13 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
             shares = {edit: _by_kind(edit, count, makers, split, config, lacking) for edit, count in wanted.items()}
             for kind, maker in makers.items():
                 counts = {edit: by_kind[kind] for edit, by_kind in shares.items() if by_kind.get(kind)}
-                if counts:
-                    lane = maker.lane(number, int(1.1 * max(counts.values())) + 8)  # some more: a few replacements find no label
-                    found += [(maker.pairs(lane, edit, count, split, kind), lane.clips) for edit, count in counts.items()]
+                if not counts:
+                    continue
+                lane, made = _enough(maker, number, counts)
+                found += [(_frame(lane, *pairs, edit, split, kind), lane.clips) for edit, pairs in made.items()]
+                for edit, count in counts.items():
+                    if len(made[edit][0]) < count:
+                        _lack(edit, len(made[edit][0]), count, split, f"{maker.holds()}, too few labels to tell apart", config, lacking)
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
 
 
@@ -77,12 +81,26 @@ def _by_kind(edit: str, count: int, makers: dict, split: str, config: Config, la
     for kind in able:  # what one kind cannot make, another may
         counts[kind] += min(count - sum(counts.values()), makers[kind].most(edit) - counts[kind])
     if sum(counts.values()) < count:
-        has = "; ".join(makers[kind].holds() for kind in KINDS[edit])
-        line = f"edit '{edit}' can have {sum(counts.values())} of {count} pairs in split '{split}', which holds {has}"
-        if config.missing == "fail":
-            raise RunError(f"{line}: add recordings, ask for fewer, or set missing: skip")
-        lacking.append(line)
+        _lack(edit, sum(counts.values()), count, split, "; ".join(makers[kind].holds() for kind in KINDS[edit]), config, lacking)
     return counts
+
+
+def _lack(edit: str, can: int, count: int, split: str, holds: str, config: Config, lacking: list[str]) -> None:
+    line = f"edit '{edit}' can have {can} of {count} pairs in split '{split}', which holds {holds}"
+    if config.missing == "fail":
+        raise RunError(f"{line}: add recordings, ask for fewer, or set missing: skip")
+    lacking.append(line)
+
+
+def _enough(maker: "_Soundscapes | _Pieces", number: int, counts: dict[str, int]) -> tuple[Lane, dict[str, tuple]]:
+    """A lane long enough for all its edits (not every scene suits every edit), and each edit's pairs."""
+    length = max(counts.values())
+    while True:
+        lane = maker.lane(number, length)
+        made = {edit: tuple(column[:count] for column in maker.pairs(lane, edit)) for edit, count in counts.items()}
+        if len(lane.scene) < length or all(len(made[edit][0]) == count for edit, count in counts.items()):
+            return lane, made
+        length *= 2
 
 
 class _Soundscapes:
@@ -157,12 +175,13 @@ class _Soundscapes:
             rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
         return rows, codes
 
-    def pairs(self, lane: Lane, edit: str, count: int, split: str, kind: str) -> pd.DataFrame:
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
         scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
         if edit == "replace":
             other, _ = self._other(mix(lane.scenes[scene], key("replace"), subject), self.codes[lane.clips[scene]], 9)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
-        return _frame(lane, scene[:count], subject[:count], other[:count], edit, split, kind)
+        return scene, subject, other
 
 
 class _Pieces:
@@ -203,13 +222,13 @@ class _Pieces:
                         rows.append([index for index, _ in tracks] + [-1] * (width - len(tracks)))
         return Lane(np.array(scenes, np.uint64), np.array(rows), np.array(scene), np.array(subject))
 
-    def pairs(self, lane: Lane, edit: str, count: int, split: str, kind: str) -> pd.DataFrame:
-        scene, subject = lane.scene, lane.subject
-        other = np.full(len(scene), -1)
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
+        scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
         if edit == "transfer":
             other = np.array([self.second.get(self.parts[row], -1) for row in lane.clips[scene, subject]])
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
-        return _frame(lane, scene[:count], subject[:count], other[:count], edit, split, kind)
+        return scene, subject, other
 
 
 def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int, first: int) -> Lane:

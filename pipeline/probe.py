@@ -14,6 +14,7 @@ from pipeline.config import Resources
 from pipeline.sources import Listing, SourceFile
 
 FILES = 500  # a task
+FEWEST_BYTES = 4  # a second of audio takes more; silence in FLAC some 20
 
 
 def measure(listing: Listing, run: Storage, resources: Resources) -> None:
@@ -26,6 +27,8 @@ def measure(listing: Listing, run: Storage, resources: Resources) -> None:
                 file = listing.files[uri]
                 if isinstance(what, str):
                     file.status, file.reason = "rejected", what
+                elif file.bytes and what[0] * FEWEST_BYTES > file.bytes:
+                    file.status, file.reason = "rejected", f"damaged: its header says {what[0]:.0f} s, in {file.bytes} bytes"
                 else:
                     file.seconds, file.sample_rate, file.channels = what
         table = pa.Table.from_pylist([asdict(file) for file in listing.files.values()], schema=schema_of(SourceFile))

@@ -1,7 +1,10 @@
 """Parts in flight on Ray: each part a chain of tasks and actor calls, a bounded number at a time. Nothing else orchestrates."""
 
+import errno
 import itertools
 import os
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +20,7 @@ from pipeline.config import Resources
 
 RETRIES = 2  # of a chain whose process dies, before its items are tried one by one
 DIED = (WorkerCrashedError, OutOfMemoryError, ActorDiedError, ActorUnavailableError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 PACKAGES = ("manifests", "stages", "pipeline")
 
 
@@ -39,7 +43,10 @@ def connect(address: str | None) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    on_terminate = signal.getsignal(signal.SIGTERM)  # Ray sets its own, which ends the driver without a word
     address = address or os.environ.get("RAY_ADDRESS")
+    if address and address.count(":") == 1:
+        _check_answers(address)
     try:
         if address:
             here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -49,6 +56,16 @@ def connect(address: str | None) -> None:
             ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise RequestError(f"--ray {address}: {' '.join(str(error).split())[:200]}") from None
+    signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would wait for minutes."""
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise RequestError(f"--ray {address}: no cluster answers there ({error})") from None
 
 
 def check_place(steps: list[Step]) -> None:
@@ -186,8 +203,8 @@ def run_parts(parts: Iterator[Part], steps: list[Step], work: Any, item_id: Call
                 part.skip = {"": ""}
             flying[chain.start(part)] = part
         except RayTaskError as error:
-            if isinstance(error.cause, OSError) and error.cause.errno in (28, 122, 30, 13):
-                raise RunError(f"{part.name} cannot be written: {error.cause.strerror}; make room, then give the same command again") from None
+            if isinstance(error.cause, OSError) and error.cause.errno in NO_ROOM:
+                raise error.cause from None
             failed.append(f"{part.name} ({type(error.cause).__name__}: {_first_line(error.cause)})")
     if failed:
         raise RunError(f"{len(failed)} parts failed, the others are done: {'; '.join(failed[:3])}{' …' if failed[3:] else ''}")

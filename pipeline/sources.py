@@ -2,13 +2,17 @@
 
 import hashlib
 import io
+import json
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import fsspec
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.clip import ROLES, Clip
@@ -21,6 +25,7 @@ PART_SECONDS = 600.0  # audio in a clip part, at most
 WINDOW_SCENES = 3  # a long file is cut into windows of this many scenes
 SOUNDFONT_SCENES = 1.6  # length of a piece, and of an embedded background, in scenes
 AUDIO_NAMES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".aif", ".aiff", ".aac")
+DOMAINS = ("sound", "music", "speech")
 TEXT_COLUMNS = ("label", "caption", "transcript", "speaker", "language", "role", "domain", "license", "group")
 
 
@@ -67,17 +72,19 @@ def list_sources(config: Config) -> Listing:
             files |= {clip.uri: SourceFile(clip.uri, index, seconds=clip.end) for clip in played}
             continue
         rows = _folder(source) if isinstance(source, Folder) else _manifest(source, digest)
-        for uri, clip in rows:
+        for clip in rows:
             clip.source = index
-            if uri not in files:
-                files[uri] = _look(uri, index)
+            if clip.uri not in files:
+                file = _look(clip.uri, index)
+                files[file.uri] = file
+                clip.uri = file.uri
             named.append(clip)
     for file in files.values():
         digest.update(f"{file.uri}\0{file.bytes}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
     return Listing(files, named, digest.hexdigest())
 
 
-def _folder(source: Folder) -> Iterator[tuple[str, Clip]]:
+def _folder(source: Folder) -> Iterator[Clip]:
     if "://" in source.path:
         fs, root = fsspec.core.url_to_fs(source.path)
         paths = [fs.unstrip_protocol(path) for path in sorted(fs.find(root))]
@@ -88,7 +95,7 @@ def _folder(source: Folder) -> Iterator[tuple[str, Clip]]:
     for path in paths:
         parent, name = path.rstrip("/").rsplit("/", 2)[-2:]
         label = {"parent": parent, "stem": name.rsplit(".", 1)[0], None: ""}[source.label]
-        yield path, _clip(path, source.domain, label=label.replace("_", " ").replace("-", " "), role=source.role or "", license=source.license)
+        yield _clip(path, source.domain, label=label.replace("_", " ").replace("-", " "), role=source.role or "", license=source.license)
 
 
 def _walk(root: str) -> Iterator[str]:
@@ -101,12 +108,12 @@ def _walk(root: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def _manifest(source: Manifest, digest) -> Iterator[tuple[str, Clip]]:
+def _manifest(source: Manifest, digest) -> Iterator[Clip]:
     try:
         with fsspec.open(source.path, "rb") as file:
             data = file.read()
-    except OSError:
-        raise RequestError(f"{source.path}: no such manifest") from None
+    except (OSError, ValueError, ImportError) as error:  # ValueError, ImportError: a URI that nothing here can open
+        raise RequestError(f"{source.path}: cannot be read (sources, kind: manifest): {_why(error)}") from None
     digest.update(data)
     for row in read_manifest(source.path, data):
         name = row.pop("path", None) or row.pop("file_name", None)
@@ -121,11 +128,13 @@ def _manifest(source: Manifest, digest) -> Iterator[tuple[str, Clip]]:
         clip.start, clip.end = start, end
         if clip.role not in ("", *ROLES[:3]):
             clip.reason = f"role '{clip.role}' is none of event, background, either"
+        elif clip.domain not in DOMAINS:
+            clip.reason = f"domain '{clip.domain}' is none of {', '.join(DOMAINS)}"
         elif not (start >= 0 and end >= 0 and (end == 0 or start < end)):  # NaN fails too
             clip.reason = f"start and end make no stretch of time: {start} to {end}"
         left = {key: value for key, value in row.items() if value}
         clip.metadata = pd.Series(left).to_json() if left else ""
-        yield uri, clip
+        yield clip
 
 
 def read_manifest(path: str, data: bytes) -> list[dict[str, str]]:
@@ -136,18 +145,31 @@ def read_manifest(path: str, data: bytes) -> list[dict[str, str]]:
     """
     try:
         if path.endswith(".csv"):
-            table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more fields than the header
+                table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, index_col=False, skipinitialspace=True)
         elif path.endswith((".jsonl", ".ndjson")):
-            table = pd.read_json(io.BytesIO(data), lines=True, dtype=False, convert_dates=False)
+            rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("each line must be one object, {…}")
+            table = pd.DataFrame(rows, dtype=object)
         elif path.endswith(".parquet"):
-            table = pq.read_table(io.BytesIO(data)).to_pandas()
+            table = pq.read_table(io.BytesIO(data)).to_pandas(integer_object_nulls=True, ignore_metadata=True)
         else:
             raise RequestError(f"{path}: a manifest is a .csv, .jsonl or .parquet file")
-    except (ValueError, OSError) as error:
+    except pd.errors.ParserWarning:
+        raise RequestError(f"{path}: cannot be read as a table: its rows have more fields than its header") from None
+    except (ValueError, OSError, RecursionError, pa.ArrowException) as error:
         raise RequestError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
     if not {"path", "file_name"} & set(table.columns):
         raise RequestError(f"{path}: needs a column 'path' (or 'file_name'); it has {', '.join(map(str, table.columns)) or 'none'}")
-    return [{str(k): "" if v is None or v != v else str(v) for k, v in row.items()} for row in table.to_dict("records")]
+    return [{_text(k): _text(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _text(value: Any) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    return str(value).encode("utf-8", "replace").decode()  # JSON can hold halves of characters, which no table can
 
 
 def _number(text: str) -> float:
@@ -165,24 +187,35 @@ def _look(uri: str, index: int) -> SourceFile:
     """Size and time of a file, or why it is none; nothing is opened."""
     file = SourceFile(uri, index, status="rejected")
     if "://" in uri:
-        fs, path = fsspec.core.url_to_fs(uri)
         try:
+            fs, path = fsspec.core.url_to_fs(uri)
             info = fs.info(path)
-        except FileNotFoundError:
-            return replace(file, reason="no such file")
+        except (OSError, ValueError, ImportError) as error:
+            return replace(file, reason=_why(error))
+        if info["type"] != "file":
+            return replace(file, reason="not an ordinary file")
         return replace(file, bytes=info["size"] or 0, modified=_seconds(info), status="ok")
+    if (name := os.fsencode(uri).decode("utf-8", "backslashreplace")) != uri:
+        return replace(file, uri=name, reason="its name is not UTF-8 text: rename it")
     try:
         found = os.stat(uri)
     except (OSError, ValueError) as error:
-        reason = "a link that leads nowhere" if os.path.islink(uri) else getattr(error, "strerror", None) or "no such file"
-        return replace(file, reason=reason.lower())
+        return replace(file, reason="a link that leads nowhere" if os.path.islink(uri) else _why(error))
     if stat.S_ISDIR(found.st_mode):
         return replace(file, reason="a folder with the name of an audio file")
     if not stat.S_ISREG(found.st_mode):
         return replace(file, reason="not an ordinary file")
     if found.st_size == 0:
         return replace(file, reason="empty file")
+    if not os.access(uri, os.R_OK):
+        return replace(file, reason="no permission to read it")
     return replace(file, bytes=found.st_size, modified=found.st_mtime, status="ok")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return (getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__).lower()
 
 
 def _seconds(info: dict) -> float:

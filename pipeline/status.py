@@ -31,7 +31,8 @@ def table(root: str) -> str:
     rows = read_table(Storage(root), "quality/summary.parquet").to_pandas()
     counts = rows.pivot(index="edit", columns="split", values=["planned", "kept", "rejected"]).fillna(0).astype(int)
     splits = [s for s in ("train", "val", "test") if s in set(rows["split"])]
-    lines = ["", f"  {'edit':12}" + "".join(f"{split:^28}" for split in [*splits, "all"]), f"  {'':12}" + f"{'planned':>9}{'kept':>8}{'rejected':>10} " * (len(splits) + 1)]
+    heads = "".join(f"{split:^28}" for split in [*splits, "all"])
+    lines = ["", f"  {'edit':12}{heads}", f"  {'':12}" + f"{'planned':>9}{'kept':>8}{'rejected':>10} " * (len(splits) + 1)]
     totals = {(what, split): counts[what][split].sum() for what in ("planned", "kept", "rejected") for split in splits}
     for edit in [*counts.index, "all"]:
         cells = [[totals[what, s] if edit == "all" else counts.loc[edit, (what, s)] for what in ("planned", "kept", "rejected")] for s in splits]

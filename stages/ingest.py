@@ -15,8 +15,8 @@ from stages.engines import soundfont
 
 FRAME = 0.025  # s, of the level that activity is read from
 EDGE = 0.025  # s kept on both sides of what is active
-QUIETEST = -60.0  # dBFS RMS: frames under it are never active
-RANGE = 30.0  # dB: a frame is active within this of the loud ones
+QUIETEST = -80.0  # dBFS RMS: frames under it are never active
+RANGE = 30.0  # dB: a frame is active within this of the loudest 0.2 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,7 @@ def judge(clip: Clip, audio: np.ndarray, rate: int, seconds: float, gates: Gates
         its audio, float32 (channels, samples).
     """
     levels = frame_levels(audio, rate)
-    heard = levels[levels > QUIETEST]
-    loud = np.percentile(heard, 95) if len(heard) else QUIETEST
+    loud = np.median(np.sort(levels)[-round(0.2 / FRAME) :])
     active = levels > max(loud - RANGE, QUIETEST)
     floor = np.mean(np.sort(levels)[: max(1, len(levels) // 10)])
     clip = replace(

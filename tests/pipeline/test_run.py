@@ -1,0 +1,140 @@
+"""Parts on Ray: what dies, dies alone."""
+
+import os
+import signal
+import sys
+
+import pytest
+import ray
+from cluster import Head, short_folder
+
+from manifests.errors import RequestError, RunError
+from manifests.part import Part
+from pipeline.config import Resources
+from pipeline.run import Chain, Step, check_nodes, check_place, connect, run_parts
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+CPU = Resources()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connected(ray_head):
+    connect(ray_head)
+    yield
+    ray.shutdown()
+
+
+def work(part: Part, settings: dict) -> dict:
+    done = []
+    for item in part.items:
+        if item in part.skip:
+            done.append((item, part.skip[item]))
+            continue
+        if item == settings.get("segfault"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if item == settings.get("raise"):
+            raise ValueError("a fault in the stage itself\nwith a second line")
+        if item == settings.get("die once") and not os.path.exists(settings["mark"]):
+            open(settings["mark"], "w").close()
+            os._exit(1)
+        done.append((item, None))
+    return {"part": part, "done": done, "pid": os.getpid()}
+
+
+def commit(state: dict, settings: dict) -> dict:
+    with open(os.path.join(settings["folder"], state["part"].name), "x") as file:  # a second commit would raise
+        file.write(str(os.getpid()))
+    return {**state, "pids": [state["pid"], os.getpid()]}
+
+
+def parts(count: int = 6) -> list[Part]:
+    return [Part("pairs", n, [f"{n}-{k}" for k in range(4)]) for n in range(count)]
+
+
+def run(settings: dict, first: Resources = CPU, last: Resources = CPU) -> dict[int, dict]:
+    steps = [Step(work, first), Step(commit, last)]
+    return {part.number: record for part, record in run_parts(iter(parts()), steps, settings, str)}
+
+
+def test_all_parts_are_done_once(tmp_path):
+    done = run({"folder": str(tmp_path)})
+    assert sorted(done) == list(range(6)) and len(os.listdir(tmp_path)) == 6
+    assert all(record["pids"][0] == record["pids"][1] for record in done.values()), "equal resources: one task"
+
+
+def test_a_stage_that_segfaults_on_one_item_loses_that_item_alone(tmp_path):
+    done = run({"folder": str(tmp_path), "segfault": "3-2"})
+    assert sorted(done) == list(range(6))
+    lost = [(item, reason) for record in done.values() for item, reason in record["done"] if reason]
+    assert [item for item, _ in lost] == ["3-2"] and "process died" in lost[0][1]
+
+
+def test_a_process_that_dies_once_loses_nothing(tmp_path):
+    done = run({"folder": str(tmp_path), "die once": "1-1", "mark": str(tmp_path.parent / "died")})
+    assert all(reason is None for record in done.values() for _, reason in record["done"]) and len(done) == 6
+
+
+def test_a_fault_in_a_stage_fails_its_part_and_is_told_when_the_others_are_done(tmp_path):
+    steps, finished = [Step(work, CPU), Step(commit, CPU)], []
+    with pytest.raises(RunError, match=r"1 parts failed, the others are done: pairs-00002 \(ValueError: a fault in the stage itself\)"):
+        for part, _ in run_parts(iter(parts()), steps, {"folder": str(tmp_path), "raise": "2-0"}, str):
+            finished.append(part.number)
+    assert sorted(finished) == [0, 1, 3, 4, 5]
+
+
+def test_a_pool_keeps_its_processes_and_loses_one_item_too(tmp_path):
+    pool = Resources(cpus=0.5, actors=1)
+    (tmp_path / "a").mkdir()
+    done = run({"folder": str(tmp_path / "a")}, first=pool)
+    assert len({record["pids"][0] for record in done.values()}) == 1
+    (tmp_path / "b").mkdir()
+    done = run({"folder": str(tmp_path / "b"), "segfault": "3-2"}, first=pool)
+    assert [item for record in done.values() for item, reason in record["done"] if reason] == ["3-2"]
+
+
+def test_parts_in_flight_are_bounded():
+    seen = []
+
+    def many():
+        for n in range(10_000):
+            seen.append(n)
+            yield Part("pairs", n, [])
+
+    chain = Chain([Step(work, CPU)], {})
+    found = run_parts(many(), [Step(work, CPU)], {}, str)
+    next(found)
+    assert len(seen) <= chain.in_flight() + 1 == 5
+    found.close()
+
+
+def test_resources_that_can_never_be_placed():
+    check_place([Step(work, CPU), Step(commit, Resources(cpus=1, actors=1))])
+    with pytest.raises(RequestError, match="pools want 2 CPUs and a task 1 more; the cluster has 2"):
+        check_place([Step(work, CPU), Step(commit, Resources(cpus=1, actors=2))])
+    with pytest.raises(RequestError, match="GPU"):
+        check_place([Step(work, Resources(gpus=1))])
+
+
+def test_a_node_that_cannot_read_is_named(tmp_path):
+    from manifests.storage import Storage
+
+    (tmp_path / "source.wav").write_bytes(b"x")
+    check_nodes(Storage(str(tmp_path / "run")), str(tmp_path / "source.wav"))
+    assert os.listdir(tmp_path / "run") == []
+    with pytest.raises(RequestError, match=f"node {os.uname().nodename} .* cannot read the source file"):
+        check_nodes(Storage(str(tmp_path / "run")), str(tmp_path / "gone.wav"))
+
+
+def test_no_cluster_there():
+    ray.shutdown()
+    try:
+        with pytest.raises(RequestError, match="--ray"):
+            connect("127.0.0.1:1")
+    finally:
+        head = Head(1, short_folder())
+        try:
+            connect(head.address)
+            assert ray.cluster_resources()["CPU"] == 1
+            ray.shutdown()
+        finally:
+            head.stop()
