@@ -2,9 +2,11 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: install demo test clean
 
 # Two commands on a fresh machine: `make demo` builds a small dataset, `make test` runs the tests.
+
+install: $(VENV)/core
 
 demo: $(VENV)/core
 	$(BIN)/audioedit build configs/demo.yaml -o runs/demo

@@ -4,6 +4,7 @@ Inside, audio is float32 of shape (channels, samples) at the run's one sample ra
 """
 
 import io
+import re
 from typing import BinaryIO
 
 import av
@@ -14,6 +15,11 @@ import soxr
 from manifests.errors import Rejected
 
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz; outside, a header is taken to be damaged
+LONGEST = 30 * 86_400.0  # s; more, and the header does not tell the length
+VORBIS_5_1 = [0, 2, 1, 5, 3, 4]  # L, C, R, Ls, Rs, LFE put in the order of WAV: L, R, C, LFE, Ls, Rs
+STREAMED = 0x7FFF_0000  # a chunk size from here on was written by who did not know it
+# What FFmpeg may take a file for. No playlists: those make it open other files, and addresses.
+CONTAINERS = "mov,matroska,webm,ogg,aac,mp3,flac,wav,w64,aiff,au,caf,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,wv,ape,tta,tak,amr"
 
 
 def probe(file: str | BinaryIO) -> tuple[float, int, int]:
@@ -33,6 +39,8 @@ def probe(file: str | BinaryIO) -> tuple[float, int, int]:
         raise Rejected("no audio channels")
     if seconds <= 0:
         raise Rejected("no samples")
+    if seconds > LONGEST:
+        raise Rejected("its header does not tell its length")
     return seconds, rate, channels
 
 
@@ -63,6 +71,8 @@ def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: 
     audio = _to_channels(audio, channels)
     if source_rate != rate:
         audio = soxr.resample(audio.T, source_rate, rate, quality="HQ").T
+        if audio.shape[1] == 0:
+            raise Rejected("no samples")
     return np.ascontiguousarray(audio, dtype=np.float32)
 
 
@@ -71,13 +81,16 @@ def _open(file: str | BinaryIO) -> soundfile.SoundFile:
         return soundfile.SoundFile(file)
     except TypeError:  # it wants to be told the rate of what is named .raw
         raise Rejected("raw samples, without a header that gives their rate") from None
+    except UnicodeEncodeError:
+        raise Rejected("its name is not UTF-8") from None
 
 
 def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
-    notes = sound.extra_info
-    if "(should be" in notes or "lacks an end-of-stream" in notes:
+    if _ends_early(sound.extra_info):
         raise Rejected("truncated: the file ends before its header says")
     first, last = round(start * sound.samplerate), min(round(end * sound.samplerate), sound.frames)
+    if first >= last > 0:
+        raise Rejected(f"nothing to read from {start:g} to {end:g} s of {sound.frames / sound.samplerate:g} s")
     try:
         if first:
             sound.seek(first)
@@ -86,7 +99,13 @@ def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
         raise Rejected(f"damaged or truncated: {error.error_string}") from None
     if audio.shape[1] < last - first:
         raise Rejected(f"truncated: {audio.shape[1] / sound.samplerate:.2f} s of {end - start:.2f} s decode")
-    return audio
+    return audio[VORBIS_5_1] if sound.format == "OGG" and len(audio) == 6 else audio
+
+
+def _ends_early(notes: str) -> bool:
+    """Whether libsndfile's notes on a file say that it was cut off."""
+    sizes = [(int(said), int(found)) for said, found in re.findall(r":\s*(\d+) \(should be (\d+)\)", notes)]
+    return any(found < said < STREAMED for said, found in sizes) or "lacks an end-of-stream" in notes or "Junk after the last page" in notes
 
 
 def _seekable(file: str | BinaryIO) -> str | BinaryIO:
@@ -97,12 +116,12 @@ def _seekable(file: str | BinaryIO) -> str | BinaryIO:
 
 def _probe_av(file: str | BinaryIO) -> tuple[float, int, int]:
     try:
-        with av.open(_seekable(file), metadata_errors="ignore") as container:
+        with av.open(_seekable(file), metadata_errors="ignore", options={"format_whitelist": CONTAINERS}) as container:
             stream = _stream(container)
             if stream.duration is not None:
                 seconds = float(stream.duration * stream.time_base)
             elif container.duration is not None:
-                seconds = container.duration / av.time_base
+                seconds = container.duration / av.time_base - float((stream.start_time or 0) * stream.time_base)
             else:
                 raise Rejected("its length is unknown")
             return seconds, stream.rate, stream.channels
@@ -119,18 +138,20 @@ def _stream(container: av.container.InputContainer) -> av.AudioStream:
 
 
 def _decode_av(file: str | BinaryIO, start: float, end: float) -> tuple[np.ndarray, int]:
-    pieces, rate, at = [], 0, None
+    pieces, rate, at, got = [], 0, None, 0
     try:
-        with av.open(_seekable(file), metadata_errors="ignore") as container:
+        with av.open(_seekable(file), metadata_errors="ignore", options={"format_whitelist": CONTAINERS}) as container:
             stream = _stream(container)
+            begins = float((stream.start_time or 0) * stream.time_base)
             if start > 1:
-                container.seek(int((start - 1) / stream.time_base), stream=stream)
+                container.seek(int((begins + start - 1) / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 if frame.time is not None and at is None:
-                    at = frame.time
+                    at = frame.time - begins
                 rate = frame.sample_rate
                 pieces.append(_planar(frame))
-                if at is not None and at + sum(p.shape[1] for p in pieces) / rate >= end:
+                got += pieces[-1].shape[1]
+                if at is not None and at + got / rate >= end:
                     break
     except (av.FFmpegError, UnicodeError) as error:
         raise Rejected(f"not audio that can be read: {_words(error)}") from None

@@ -8,7 +8,6 @@ them, at any gains, without touching samples again.
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import lfilter
 
 HOP = 0.1  # s; a gating block is four hops, so blocks overlap by 75 %
 SILENT = -120.0  # LUFS and dBFS of nothing
@@ -34,6 +33,8 @@ def _k_weighting(rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 def k_weight(audio: np.ndarray, rate: int) -> np.ndarray:
     """K-weighted audio; (channels, samples) in and out, float32."""
+    from scipy.signal import lfilter  # takes a second to import, and the driver never filters
+
     b, a = _k_weighting(rate)
     return lfilter(b, a, audio.astype(np.float64), axis=-1).astype(np.float32)
 

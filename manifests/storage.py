@@ -5,6 +5,7 @@ import json
 import os
 import posixpath
 import secrets
+import shutil
 from typing import Any
 
 import fsspec
@@ -106,8 +107,14 @@ class Storage:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all in it; nothing there is fine."""
-        if self.fs.exists(self._at(name)):
-            self.fs.rm(self._at(name), recursive=True)
+        path = self._at(name)
+        if not self.local:
+            if self.fs.exists(path):
+                self.fs.rm(path, recursive=True)
+        elif os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import soxr
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 
 from manifests.audio import decode_flac
 from manifests.chance import key
@@ -39,6 +39,7 @@ CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
     ("Overlap ratio", "share of the edited span shared with other events", ("overlap_ratio",)),
     ("Duration", "s", ("duration_s",)),
 )
+TEMPLATE = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")  # now: a job's folder may be gone when its run is done
 MEANING = {
     "add": "The target is the source with one sound more.",
     "remove": "The target is the source with one sound less.",
@@ -55,9 +56,9 @@ def write(run: Storage) -> None:
     summary = read_table(run, "quality/summary.parquet", ["edit", "split", "planned", "kept", "rejected"]).to_pandas()
     edits = sorted(summary["edit"].unique(), key=lambda name: (*EDITS, name).index(name))
     kept = pairs[pairs["kept"]]
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "count": "{:,}".format, "size": _size}
-    page = environment.get_template("report.html").render(
+    page = environment.from_string(TEMPLATE).render(
         facts=facts, configuration=json.dumps(facts["configuration"], indent=1, ensure_ascii=False),
         planned=len(pairs), kept=len(kept), scenes=kept["scene_id"].nunique(), hours=float(kept["duration_s"].sum()) / 3600,
         shards=len(shards), bytes=sum(shard["bytes"] for shard in shards),

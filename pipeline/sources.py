@@ -183,6 +183,15 @@ def _clip(uri: str, domain: str, **known: str) -> Clip:
     return Clip(uri, 0.0, 0.0, source=0, domain=domain, tier="synthetic", **known)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written in a table."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _look(uri: str, index: int) -> SourceFile:
     """Size and time of a file, or why it is none; nothing is opened."""
     file = SourceFile(uri, index, status="rejected")
@@ -244,10 +253,10 @@ def windows(listing: Listing, seconds: float) -> list[Clip]:
 def clip_parts(found: list[Clip]) -> list[Part]:
     """Windows in parts of at most ten minutes of audio, in the order of the listing."""
     parts: list[Part] = []
-    load = PART_SECONDS
+    load = 0.0
     for window in found:
         cost = (window.end - window.start) * (6 if window.piece else 1)
-        if load + cost > PART_SECONDS:
+        if not parts or load + cost > PART_SECONDS:
             parts.append(Part("clips", len(parts), []))
             load = 0.0
         parts[-1].items.append(window)

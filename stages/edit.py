@@ -32,16 +32,17 @@ def edit(rendered: Rendered, pairs: list[Pair]) -> None:
     """Fill in the pairs' audio, spans and recipe.
 
     Every side is one sum of stems, rounded once to 16 bits; equal sides are one array. All sides of a scene share
-    one gain, lowered for all where one of them would peak over -1 dBFS.
+    one gain, lowered for all where one of them would peak over -1 dBFS; the sides of `add`, `remove` and `extract`
+    count whether they are asked for or not, so that asking for one of them changes nothing for the others.
     """
     scene = rendered.scene
     wanted = {tuple(side) for pair in pairs for side in (pair.before, pair.after)}
-    sums = {side: rendered.sum(list(side)) for side in sorted(wanted)}
-    over = max(map(peak_dbfs, sums.values())) - PEAK_DBFS
+    possible = {tuple(side) for stem in scene.mixture for side in sides(scene, "extract", stem)[:2] + sides(scene, "remove", stem)[1:2]}
+    peaks = {side: peak_dbfs(rendered.sum(list(side))) for side in sorted(wanted | possible)}
+    over = max(peaks.values()) - PEAK_DBFS
     if over > 0:
-        scene.gain_db = round(scene.gain_db - over - 0.0005, 3)
-        sums = {side: rendered.sum(list(side)) for side in sums}
-    rounded = {side: to_int16(audio) for side, audio in sums.items()}
+        scene.gain_db = round(float(scene.gain_db - over - 0.0005), 3)
+    rounded = {side: to_int16(rendered.sum(list(side))) for side in sorted(wanted)}
     for pair in pairs:
         pair.source, pair.target = rounded[tuple(pair.before)], rounded[tuple(pair.after)]
         pair.sample_rate, pair.gain_db = scene.sample_rate, scene.gain_db

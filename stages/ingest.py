@@ -10,7 +10,7 @@ import numpy as np
 from manifests.audio import decode, encode_flac
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from manifests.loudness import loudness, peak_dbfs
+from manifests.loudness import SILENT, loudness, peak_dbfs
 from stages.engines import soundfont
 
 FRAME = 0.025  # s, of the level that activity is read from
@@ -75,32 +75,34 @@ def judge(clip: Clip, audio: np.ndarray, rate: int, seconds: float, gates: Gates
         The measured clip, with a reason if it keeps to the gates of no role or not of the one that it was given, and
         its audio, float32 (channels, samples).
     """
-    levels = frame_levels(audio, rate)
+    levels, size = frame_levels(audio, rate)
     loud = np.median(np.sort(levels)[-round(0.2 / FRAME) :])
     active = levels > max(loud - RANGE, QUIETEST)
-    floor = np.mean(np.sort(levels)[: max(1, len(levels) // 10)])
     clip = replace(
         clip,
         duration=audio.shape[1] / rate,
         peak_dbfs=peak_dbfs(audio),
-        noise_floor_db=float(floor),
+        noise_floor_db=float(np.mean(np.sort(levels)[: max(1, len(levels) // 10)])),
         active_ratio=float(active.mean()),
         dc_offset=float(np.abs(audio.mean(axis=1)).max()),
         clip_ratio=float((np.abs(audio) >= 0.9999).mean()),
     )
-    role, reason = _role(clip, active, loud - floor, seconds, gates)
+    role, reason = _role(clip, levels, active, seconds, gates)
     if reason is not None:
         return replace(clip, reason=reason), audio
     if role == "event":
         sounding = np.flatnonzero(active)
-        first = max(0, round((sounding[0] * FRAME - EDGE) * rate))
-        audio = audio[:, first : round(((sounding[-1] + 1) * FRAME + EDGE) * rate)]
+        first, edge = int(sounding[0]) * size, round(EDGE * rate)
+        last = audio.shape[1] if sounding[-1] == len(levels) - 1 else (int(sounding[-1]) + 1) * size + edge
+        first = max(0, first - edge)
+        audio = audio[:, first:last]
         start = clip.start + first / rate
         clip = replace(clip, duration=audio.shape[1] / rate, start=start, end=start + audio.shape[1] / rate)
-    return replace(clip, role=role, lufs=loudness(audio, rate), bandwidth_hz=bandwidth(audio, rate)), audio
+    clip = replace(clip, role=role, lufs=loudness(audio, rate), bandwidth_hz=bandwidth(audio, rate))
+    return replace(clip, reason="inaudible: BS.1770 finds it silent") if clip.lufs <= SILENT else clip, audio
 
 
-def _role(clip: Clip, active: np.ndarray, dynamic: float, seconds: float, gates: Gates) -> tuple[str, str | None]:
+def _role(clip: Clip, levels: np.ndarray, active: np.ndarray, seconds: float, gates: Gates) -> tuple[str, str | None]:
     """The role that a clip can have, and why it can have none."""
     if not active.any():
         return "", f"silent or too quiet: peak at {clip.peak_dbfs:.0f} dBFS"
@@ -112,7 +114,7 @@ def _role(clip: Clip, active: np.ndarray, dynamic: float, seconds: float, gates:
         return "", f"clipped: {clip.clip_ratio:.2%} of its samples (at most {gates.clip_ratio:.2%})"
     if clip.role == "track":
         return "track", None
-    faults = {"background": _background_fault(clip, seconds, gates), "event": _event_fault(active, dynamic, gates)}
+    faults = {"background": _background_fault(clip, seconds, gates), "event": _event_fault(levels, active, gates)}
     roles = [clip.role] if clip.role in faults else list(faults)
     for role in roles:
         if faults[role] is None:
@@ -128,25 +130,27 @@ def _background_fault(clip: Clip, seconds: float, gates: Gates) -> str | None:
     return None
 
 
-def _event_fault(active: np.ndarray, dynamic: float, gates: Gates) -> str | None:
+def _event_fault(levels: np.ndarray, active: np.ndarray, gates: Gates) -> str | None:
     low, high = gates.event_seconds
     sounding = np.flatnonzero(active)
     span = (sounding[-1] - sounding[0] + 1) * FRAME
     if not low <= active.sum() * FRAME or span > high:
         return f"active for {active.sum() * FRAME:.2f} s within {span:.2f} s (from {low:g} to {high:g} s)"
-    if 6.0 < dynamic < gates.floor_db:  # under 6 dB it is a steady sound, which shows no floor
-        return f"its noise floor lies {dynamic:.0f} dB under its activity (at least {gates.floor_db:g} dB)"
+    if active.all():  # else what is quiet lies 30 dB under the loud, and so does the floor
+        lowest, low_tenth, low_fifth, loud = np.percentile(levels, [5, 10, 20, 95])
+        if 6.0 < loud - low_tenth < gates.floor_db and low_fifth - lowest < 1.5:  # even at the bottom: a floor, not a decay
+            return f"its noise floor lies {loud - low_tenth:.0f} dB under its activity (at least {gates.floor_db:g} dB)"
     return None
 
 
-def frame_levels(audio: np.ndarray, rate: int) -> np.ndarray:
-    """RMS level in dBFS of frames of 25 ms, all channels together: (frames,), floored at -120."""
+def frame_levels(audio: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    """RMS level in dBFS of frames of 25 ms, all channels together: (frames,), floored at -120; and samples a frame."""
     size = max(1, round(FRAME * rate))
     frames = audio.shape[1] // size
     if not frames:
         size, frames = audio.shape[1], 1
     power = np.square(audio[:, : frames * size]).reshape(audio.shape[0], frames, size).mean(axis=(0, 2))
-    return 10 * np.log10(np.maximum(power, 1e-12))
+    return 10 * np.log10(np.maximum(power, 1e-12)), size
 
 
 def bandwidth(audio: np.ndarray, rate: int) -> float:

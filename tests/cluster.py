@@ -29,7 +29,8 @@ class Head:
             where.append(f"--temp-dir={folder}")
         ray = str(pathlib.Path(sys.executable).with_name("ray"))
         self.process = subprocess.Popen(
-            [ray, "start", *where, f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1", "--object-store-memory=200000000", "--block"],
+            [ray, "start", *where, f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1", "--object-store-memory=200000000",
+             f"--dashboard-agent-listen-port={free_port()}", "--block"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )
         deadline = time.monotonic() + 60

@@ -107,8 +107,7 @@ def check() -> None:
 def render(program: int, drums: bool, lead: float, notes: tuple[Note, ...], seconds: float, rate: int, channels: int) -> np.ndarray:
     """Play notes by one program, and leave out the first `lead` seconds.
 
-    A new synthesizer each time, so that nothing depends on what was played before; tracks played apart add up to the
-    piece.
+    A new synthesizer each time, so that nothing depends on what was played before.
 
     Returns:
         float32 (channels, samples) of exactly `seconds`.
@@ -118,7 +117,7 @@ def render(program: int, drums: bool, lead: float, notes: tuple[Note, ...], seco
     synthesizer = tinysoundfont.Synth(gain=GAIN_DB, samplerate=rate)
     synthesizer.program_select(0, synthesizer.sfload(_soundfont()), 128 if drums else 0, program)
     events = sorted([(round(n.start * rate), 1, n.pitch, n.velocity) for n in notes] + [(round((n.start + n.duration) * rate), 0, n.pitch, 0) for n in notes])
-    end = round((seconds + lead) * rate)
+    end = round(lead * rate) + round(seconds * rate)
     pieces, at = [], 0
     for when, on, pitch, velocity in [*events, (end, 0, 0, 0)]:
         if min(when, end) > at:

@@ -69,7 +69,7 @@ def refusal(tmp_path, capsys):
     ({"edits": ["add"]}, "edits", "dictionary"),
     ({"edits": {"add": "many"}}, "edits.add", "dictionary"),
     ({"edits": {"add": True}}, "edits.add", "dictionary"),
-    ({"edits": {"add": -1}}, "edits.add", "0"),
+    ({"edits": {"add": -1}}, "edits.add.pairs", "0"),
     ({"edits": {}}, "edits", "no pairs"),
     ({"edits": {"add": 0, "remove": 0}}, "edits", "no pairs"),
     ({"split": {"train": 0.5, "val": 0.1, "test": 0.1}}, "split", "is 0.7, not 1"),

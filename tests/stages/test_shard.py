@@ -68,7 +68,6 @@ def test_a_pair_whose_sides_are_one_array_has_two_equal_members():
     assert found["noop.source.flac"] == found["noop.target.flac"]
 
 
-# Fails as long as encoded sides are known by id() alone: an array that was let go gives its id to the next.
 def test_pairs_may_come_one_by_one_and_be_let_go():
     def numbered():
         for n in range(20):

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from manifests.chance import generator
 from stages.engines import soundfont
@@ -63,9 +61,8 @@ def test_a_note_sounds_from_its_start_at_its_pitch_and_louder_when_struck_harder
     assert np.abs(played(73, notes=(Note(0.5, 0.9, 69, 50),))).max() < 0.7 * np.abs(audio).max()
 
 
-# Fails at 11,025 Hz with a lead of 2.5 s as long as the end and the lead are each rounded before one is taken from the other.
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000]), st.integers(1, 4), st.sampled_from([0.0, 1.0, 2.0, 2.5, 4.0]), st.integers(1, 2))
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize(("seconds", "lead", "channels"), [(1, 2.5, 1), (2, 2.5, 2), (3, 2.5, 1), (1, 0.0, 2), (2, 4.0, 1), (3, 1.0, 1)])
 def test_audio_is_exactly_as_long_as_asked(rate, seconds, lead, channels):
     audio = soundfont.render(122, False, lead, (Note(0.0, 0.3, 60, 90),), float(seconds), rate, channels)
     assert audio.shape == (channels, seconds * rate)
@@ -98,7 +95,7 @@ def test_a_piece_gives_a_clip_a_track(tracks):
 def test_some_tracks_are_played_again_by_another_program(tracks):
     first = {clip.part: (clip, audio) for clip, audio in tracks if clip.variant == 0}
     again = [(clip, audio) for clip, audio in tracks if clip.variant == 1]
-    assert 1 <= len(again) <= soundfont.SECOND_TIMBRES
+    assert len(again) == len({clip.part for clip, _ in again}) == soundfont.SECOND_TIMBRES
     labels = [clip.label for clip, _ in first.values()]
     for clip, audio in again:
         assert clip.part != "drums" and clip.label not in labels

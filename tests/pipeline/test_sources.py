@@ -1,0 +1,328 @@
+"""What folders and manifests name, and how it is cut into windows and parts."""
+
+import io
+import json
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifests.clip import Clip
+from manifests.errors import RequestError
+from pipeline.config import Config
+from pipeline.sources import PART_SECONDS, Listing, SourceFile, clip_parts, list_sources, read_manifest, windows
+
+
+def listing_of(*sources: dict, **changes) -> Listing:
+    return list_sources(Config(sources=list(sources), edits={"add": 1}, **changes))
+
+
+def write(path: pathlib.Path, seconds: float = 0.01) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(8000 * seconds)), 8000)
+    return path
+
+
+def manifest(folder: pathlib.Path, text: str, name: str = "m.csv") -> dict:
+    (folder / name).write_text(text)
+    return {"kind": "manifest", "path": str(folder / name)}
+
+
+# -- folders
+
+
+def test_labels_come_from_the_folder_or_the_name(tmp_path):
+    for name in ("dog_bark/one-two.wav", "rain/a/heavy_rain.v2.flac"):
+        write(tmp_path / name)
+    for label, expected in (("parent", ["dog bark", "a"]), ("stem", ["one two", "heavy rain.v2"]), (None, ["", ""])):
+        found = listing_of({"kind": "folder", "path": str(tmp_path), "label": label, "role": "event", "license": "CC0", "domain": "music"})
+        assert [clip.label for clip in found.named] == expected
+        assert {(clip.role, clip.license, clip.domain, clip.source) for clip in found.named} == {("event", "CC0", "music", 0)}
+        assert [clip.uri for clip in found.named] == list(found.files) == [str(tmp_path / "dog_bark/one-two.wav"), str(tmp_path / "rain/a/heavy_rain.v2.flac")]
+
+
+def test_hidden_names_are_left_out_and_all_else_is_a_row(tmp_path):
+    for name in ("a/good.wav", "a/.hidden.wav", ".git/x.wav", ".hidden/deep/x.wav"):
+        write(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("about these recordings")
+    assert [os.path.relpath(uri, tmp_path) for uri in listing_of({"kind": "folder", "path": str(tmp_path)}).files] == ["notes.txt", "a/good.wav"]
+
+
+def test_what_is_no_file_is_rejected_with_a_reason_and_nothing_is_opened(tmp_path):
+    write(tmp_path / "good.wav")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "empty.wav").touch()
+    os.mkfifo(tmp_path / "pipe.wav")  # opened, it would wait for ever
+    (tmp_path / "link.wav").symlink_to(tmp_path / "good.wav")
+    found = {os.path.basename(uri): file for uri, file in listing_of({"kind": "folder", "path": str(tmp_path)}).files.items()}
+    assert {name for name, file in found.items() if file.status == "ok"} == {"good.wav", "link.wav"}
+    words = {"folder.wav": "folder", "dangling.wav": "link", "loop.wav": "link", "empty.wav": "empty", "pipe.wav": "ordinary file"}
+    assert all(word in found[name].reason for name, word in words.items()) and len(found) == 7
+
+
+def test_a_name_that_is_not_utf_8_is_a_rejected_row_that_can_be_stored(tmp_path):
+    good = write(tmp_path / "good.wav")
+    os.link(good, os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav"))
+    found = listing_of({"kind": "folder", "path": str(tmp_path), "label": "parent"})
+    [bad] = [file for file in found.files.values() if file.status == "rejected"]
+    assert "UTF-8" in bad.reason and bad.uri.encode() == os.fsencode(tmp_path) + b"/caf\\xe9.wav"
+    assert {clip.uri for clip in found.named} == set(found.files)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
+def test_a_file_that_may_not_be_read(tmp_path):
+    write(tmp_path / "x.wav").chmod(0)
+    assert "permission" in listing_of({"kind": "folder", "path": str(tmp_path)}).files[str(tmp_path / "x.wav")].reason
+
+
+@pytest.mark.parametrize("name", ["none", "file.wav", "a\0b"])
+def test_a_folder_that_is_none(tmp_path, name):
+    write(tmp_path / "file.wav")
+    with pytest.raises(RequestError, match="no such folder"):
+        listing_of({"kind": "folder", "path": str(tmp_path / name)})
+
+
+# -- manifests
+
+ROWS = [{"path": "a.wav", "label": "dog", "speaker": "007", "take": "3"}, {"path": "sub/b.wav", "label": "", "speaker": "8", "take": ""}]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "ndjson", "parquet"])
+@pytest.mark.parametrize("column", ["path", "file_name"])
+def test_every_kind_of_manifest_says_the_same(tmp_path, kind, column):
+    table = pd.DataFrame(ROWS).rename(columns={"path": column})
+    path = tmp_path / f"m.{kind}"
+    {"csv": lambda: table.to_csv(path, index=False), "parquet": lambda: table.to_parquet(path)}.get(
+        kind, lambda: path.write_text("".join(json.dumps(row) + "\n" for row in table.to_dict("records"))))()
+    found = listing_of({"kind": "manifest", "path": str(path), "domain": "speech"})
+    assert [clip.uri for clip in found.named] == [str(tmp_path / "a.wav"), str(tmp_path / "sub/b.wav")]
+    assert [(clip.label, clip.speaker, clip.domain) for clip in found.named] == [("dog", "007", "speech"), ("", "8", "speech")]
+    assert json.loads(found.named[0].metadata) == {"take": "3"} and found.named[1].metadata == ""
+
+
+def test_relative_absolute_and_uri(tmp_path):
+    here, there = tmp_path / "lists", tmp_path / "sounds"
+    here.mkdir()
+    a, b = write(there / "a.wav"), write(there / "b c.wav")
+    found = listing_of(manifest(here, f"path\n../sounds/a.wav\n{b}\nfile://{a}\n./x/../none.wav\nnosuch://bucket/x.wav\nfile://{tmp_path}/none.wav\n"))
+    status = {uri: file.status for uri, file in found.files.items()}
+    assert status == {str(a): "ok", str(b): "ok", f"file://{a}": "ok", str(here / "none.wav"): "rejected", "nosuch://bucket/x.wav": "rejected",
+                      f"file://{tmp_path}/none.wav": "rejected"}
+    assert all(file.reason for file in found.files.values() if file.status != "ok")
+    assert found.files[f"file://{a}"].bytes == a.stat().st_size == found.files[str(a)].bytes
+
+
+def test_a_uri_of_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    found = listing_of(manifest(tmp_path, f"path\nfile://{tmp_path}/pipe.wav\nfile://{tmp_path}/folder.wav\n"))
+    assert [file.reason for file in found.files.values()] == ["not an ordinary file"] * 2
+
+
+def test_stretches_of_one_file(tmp_path):
+    a = str(write(tmp_path / "a.wav"))
+    found = listing_of(manifest(tmp_path, "path,start,end\na.wav,1.5,4\na.wav,,2\na.wav,6,\na.wav,20,30\na.wav,9,99\n"))
+    assert list(found.files) == [a]
+    found.files[a].seconds = 10.0
+    assert [(w.start, w.end) for w in windows(found, 10.0)] == [(1.5, 4.0), (0.0, 2.0), (6.0, 10.0), (9.0, 10.0)]
+    assert [clip.reason for clip in found.named if clip.reason] == ["it starts at 20 s, the file ends at 10 s"]
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    *((row, "no stretch of time") for row in ("a.wav,4,2,,", "a.wav,2,2,,", "a.wav,-1,2,,", "a.wav,nan,,,", "a.wav,soon,,,", "a.wav,,-2,,")),
+    ("a.wav,,,hero,", "'hero' is none of event, background, either"),
+    ("a.wav,,,track,", "'track' is none of"), ("a.wav,,,,noise", "'noise' is none of sound, music, speech")])
+def test_a_row_that_makes_no_sense_is_rejected_and_the_others_are_not(tmp_path, row, words):
+    a = str(write(tmp_path / "a.wav"))
+    found = listing_of(manifest(tmp_path, f"path,start,end,role,domain\n{row}\na.wav,1,2,event,speech\n"))
+    assert words in found.named[0].reason and found.named[1].reason is None
+    found.files[a].seconds = 10.0
+    assert [(w.start, w.end, w.role, w.domain) for w in windows(found, 10.0)] == [(1.0, 2.0, "event", "speech")]
+
+
+@pytest.mark.parametrize(("name", "data", "words"), [
+    ("m.csv", b"name,label\na.wav,dog\n", "needs a column 'path' (or 'file_name'); it has name, label"),
+    ("m.csv", b"path;label\na.wav;dog\n", "it has path;label"),
+    ("m.jsonl", b'{"name": "a.wav"}\n', "it has name"),
+    ("m.jsonl", b"", "it has none"),
+    ("m.csv", b"", "cannot be read as a table"),
+    ("m.csv", b"path,label\na.wav,dog\nb.wav,cat,miaows\n", "cannot be read as a table"),
+    ("m.csv", b"path,label\na.wav,dog,\nb.wav,cat,\n", "more fields than its header"),
+    ("m.csv", b'path,label\n"a.wav,dog\n', "cannot be read as a table"),
+    ("m.csv", "path\ncafé.wav\n".encode("latin-1"), "cannot be read as a table"),
+    ("m.jsonl", b'{"path": "a.wav"\n', "cannot be read as a table"),
+    ("m.jsonl", b'[{"path": "a.wav"}]\n', "one object"),
+    ("m.jsonl", b'{"path":' + b"[" * 9999 + b"\n", "cannot be read as a table"),
+    ("m.parquet", b"path\na.wav\n", "cannot be read as a table"),
+    ("m.tsv", b"path\na.wav\n", "a .csv, .jsonl or .parquet file"),
+])
+def test_what_is_no_such_table_is_told_in_one_line(name, data, words):
+    with pytest.raises(RequestError) as error:
+        read_manifest(name, data)
+    assert str(error.value).startswith(f"{name}: ") and words in str(error.value) and "\n" not in str(error.value)
+
+
+def parquet(columns: dict) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_values_of_any_type_are_text(tmp_path):
+    columns = {"path": ["a", "b"], "speaker": pa.array([7, None]), "tags": [["x", "y"], ["z"]], "about": [{"n": 1}, None],
+               "start": [0.5, None], "ok": [True, None]}
+    one, two = read_manifest("m.parquet", parquet(columns))
+    assert (one["speaker"], one["start"], one["ok"], one["about"]) == ("7", "0.5", "True", "{'n': 1}") and "x" in one["tags"]
+    assert (two["speaker"], two["start"], two["ok"], two["about"]) == ("", "", "", "")
+    one, two = read_manifest("m.jsonl", b'{"path": "a", "speaker": 7, "tags": ["x"]}\n\n{"path": "b", "label": null, "start": 1}\n')
+    assert one == {"path": "a", "speaker": "7", "tags": "['x']", "label": "", "start": ""}
+    assert two == {"path": "b", "speaker": "", "tags": "", "label": "", "start": "1"}
+    [one] = read_manifest("m.csv", "\ufeffpath, label\r\na.wav, NA\r\n".encode())
+    assert one == {"path": "a.wav", "label": "NA"}
+    [one] = read_manifest("m.jsonl", b'{"path": "a", "label": "half \\ud800"}')
+    one["label"].encode()
+
+
+def test_rows_without_a_path_name_nothing(tmp_path):
+    found = listing_of(manifest(tmp_path, "path,label\n,dog\n"))
+    assert not found.files and not found.named
+
+
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
+COLUMNS = st.sampled_from(["path", "file_name", "label", "start", "x"])
+BYTES = st.one_of(
+    st.binary(max_size=80),
+    st.text(alphabet='path,file_name\n\r"\0 a;', max_size=60).map(lambda text: ("path,label\n" + text).encode()),
+    st.lists(st.one_of(st.dictionaries(COLUMNS, VALUES, max_size=4), VALUES), max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["m.csv", "m.jsonl", "m.parquet"]), BYTES)
+def test_any_bytes_are_rows_or_one_line(name, data):
+    rows_or_one_line(name, data)
+
+
+TABLE = parquet({"path": ["a", "b"], "tags": [["x"], ["y", "z"]], "n": [1, 2]})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(TABLE) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 30))
+def test_a_damaged_parquet_is_rows_or_one_line(changes, cut):
+    data = bytearray(TABLE)
+    for at, value in changes:
+        data[at] = value
+    rows_or_one_line("m.parquet", bytes(data[: len(data) - max(0, cut - 20)]))
+
+
+def rows_or_one_line(name: str, data: bytes) -> None:
+    try:
+        rows = read_manifest(name, data)
+    except RequestError as error:
+        assert str(error).startswith(name) and "\n" not in str(error)
+        return
+    assert all(isinstance(key, str) and isinstance(value, str) for row in rows for key, value in row.items())
+    assert all({"path", "file_name"} & set(row) for row in rows)
+    json.dumps(rows, ensure_ascii=False).encode()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.fixed_dictionaries({"path": st.text(max_size=12)}, optional={
+    key: st.text(max_size=6) for key in ("label", "role", "domain", "start", "end", "group", "other")}), max_size=5))
+def test_any_text_in_a_manifest_is_listed(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("m")
+    found = listing_of(manifest(folder, "".join(json.dumps(row) + "\n" for row in rows) or '{"path": ""}', "m.jsonl"))
+    assert len(found.named) == sum(bool(row["path"]) for row in rows)
+    assert all(file.status == "rejected" and file.reason for file in found.files.values())
+    assert {clip.uri for clip in found.named} == set(found.files) and windows(found, 10.0) == []
+
+
+# -- the digest, which decides whether a run is the same
+
+
+def test_the_digest_tells_every_change_and_nothing_else(tmp_path):
+    a, b = write(tmp_path / "sounds/a.wav"), write(tmp_path / "sounds/b.wav")
+    sources = {"kind": "folder", "path": str(tmp_path / "sounds")}, manifest(tmp_path, "path\nsounds/b.wav\n")
+    digests = [listing_of(*sources).digest]
+    assert listing_of(*sources).digest == digests[0]
+    times = a.stat().st_atime_ns, a.stat().st_mtime_ns
+
+    def change(what) -> None:
+        what()
+        digests.append(listing_of(*sources).digest)
+
+    change(lambda: os.utime(a, ns=(times[0], times[1] + 10**9)))
+    change(lambda: (a.write_bytes(a.read_bytes() + b"\0"), os.utime(a, ns=(times[0], times[1] + 10**9))))
+    change(lambda: manifest(tmp_path, "path\nsounds/b.wav\n\n"))
+    change(lambda: write(tmp_path / "sounds/c.wav"))
+    change(lambda: (tmp_path / "sounds/c.wav").rename(tmp_path / "sounds/d.wav"))
+    change(b.unlink)
+    assert len(set(digests)) == len(digests)
+
+
+# -- windows and parts
+
+
+def long(uri: str, seconds: float | None, start: float = 0.0, end: float = 0.0, piece: str = "") -> tuple[Clip, SourceFile]:
+    return Clip(uri, start, end, 0, "sound", "real", piece=piece), SourceFile(uri, 0, seconds=seconds)
+
+
+def listed(*named: tuple[Clip, SourceFile]) -> Listing:
+    return Listing({file.uri: file for _, file in named}, [clip for clip, _ in named], "")
+
+
+def test_a_long_file_spans_several_parts():
+    found = windows(listed(long("a", 3 * 3600.0), long("b", 5.0)), 10.0)
+    parts = clip_parts(found)
+    assert [part.number for part in parts] == list(range(len(parts))) and len(parts) >= 18
+    assert [w for part in parts for w in part.items] == found and found[-1].uri == "b"
+    assert all(sum(w.end - w.start for w in part.items) <= PART_SECONDS for part in parts)
+    assert len({part.number for part in parts if any(w.uri == "a" for w in part.items)}) >= 18
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 100), st.floats(0, 6000)), max_size=8), st.floats(1.0, 60.0))
+def test_windows_cover_each_stretch_once_and_parts_hold_ten_minutes(files, seconds):
+    named = [long(str(n), length, start, end if end > start else 0.0) for n, (length, start, end) in enumerate(files)]
+    found = windows(listed(*named), seconds)
+    for clip, file in named:
+        mine = [w for w in found if w.uri == file.uri]
+        end = min(clip.end or file.seconds, file.seconds)
+        if clip.start >= end:
+            assert not mine and "starts at" in clip.reason
+            continue
+        assert mine[0].start == clip.start and mine[-1].end == end
+        assert all(one.end == two.start for one, two in zip(mine, mine[1:]))
+        assert all(0 < w.end - w.start <= 4.5 * seconds + 1e-6 for w in mine)
+        assert len(mine) == 1 or all(w.end - w.start >= 1.5 * seconds - 1e-6 for w in mine)
+    parts = clip_parts(found)
+    assert [w for part in parts for w in part.items] == found
+    assert all(part.items and sum(w.end - w.start for w in part.items) <= PART_SECONDS + 1e-6 for part in parts)
+    assert all(sum(w.end - w.start for w in [*one.items, two.items[0]]) > PART_SECONDS - 1e-6 for one, two in zip(parts, parts[1:]))
+
+
+def test_what_was_rejected_or_has_no_length_makes_no_windows():
+    clip, file = long("a", 100.0)
+    file.status = "rejected"
+    assert windows(listed((clip, file), long("b", None)), 10.0) == [] and clip_parts([]) == []
+
+
+def test_pieces_are_kept_whole_and_weigh_their_tracks():
+    found = windows(listed(*(long(f"p{n}", 16.0, piece=f"p{n}") for n in range(20))), 10.0)
+    assert [(w.start, w.end) for w in found] == [(0.0, 16.0)] * 20
+    assert [len(part.items) for part in clip_parts(found)] == [6, 6, 6, 2]
+
+
+def test_embedded_music_is_listed_with_its_length():
+    found = listing_of({"kind": "soundfont", "pieces": 2, "sounds": 3}, audio={"seconds": 5.0})
+    assert len(found.files) == len(found.named) == 5 and all(f.seconds and f.status == "ok" and not f.bytes for f in found.files.values())
+    assert len({clip.piece for clip in found.named if clip.piece}) == 2 and {clip.tier for clip in found.named} == {"demo"}
