@@ -16,6 +16,7 @@ from manifests.errors import Rejected
 
 MIN_RATE, MAX_RATE = 4_000, 384_000  # Hz; outside, a header is taken to be damaged
 LONGEST = 30 * 86_400.0  # s; more, and the header does not tell the length
+LOUDEST = 100.0  # of full scale; floats beyond that are damage, and overflow in filters
 VORBIS_5_1 = [0, 2, 1, 5, 3, 4]  # L, C, R, Ls, Rs, LFE put in the order of WAV: L, R, C, LFE, Ls, Rs
 STREAMED = 0x7FFF_0000  # a chunk size from here on was written by who did not know it
 # What FFmpeg may take a file for. No playlists: those make it open other files, and addresses.
@@ -68,6 +69,8 @@ def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: 
         raise Rejected("no samples")
     if not np.isfinite(audio).all():
         raise Rejected("samples that are not finite (NaN or infinite)")
+    if np.abs(audio).max() > LOUDEST:
+        raise Rejected(f"samples more than {20 * np.log10(LOUDEST):.0f} dB over full scale")
     audio = _to_channels(audio, channels)
     if source_rate != rate:
         audio = soxr.resample(audio.T, source_rate, rate, quality="HQ").T

@@ -10,6 +10,8 @@ from typing import Any
 
 import fsspec
 
+from manifests.errors import RequestError
+
 
 class Storage:
     """A folder, local or remote, whose files are whole or absent.
@@ -20,7 +22,10 @@ class Storage:
 
     def __init__(self, root: str):
         self.root = root.rstrip("/") or "/"
-        self.fs, self._base = fsspec.core.url_to_fs(self.root)
+        try:
+            self.fs, self._base = fsspec.core.url_to_fs(self.root)
+        except (ValueError, ImportError) as error:  # a URI that nothing here can open
+            raise RequestError(f"{root}: {' '.join(str(error).split())}") from None
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         if self.local:
             self.root = self._base = os.path.abspath(self._base)

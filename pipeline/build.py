@@ -43,23 +43,24 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
         RequestError: the request is wrong, or cannot be met by these sources or this cluster.
         RunError: the run failed.
     """
-    listing = list_sources(config)
-    storage = Storage(root)
+    listing, storage = list_sources(config), Storage(root)
+    if not listing.files:
+        raise RequestError("sources: they name no files")
     identity = _identity(config, listing, clips_of)
-    if state := _state(storage, identity, overwrite):
-        return state
-    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
-    facts = {"identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of,
-             "versions": {"audioedit": VERSION, **versions}, "state": "running", "counts": {}}
     try:
-        lease = Lease(storage, facts)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise RequestError(f"{root}: cannot be written: {error.strerror}") from None
+        if state := _state(storage, identity, overwrite):
+            return state
+        clips = _take_clips(Storage(clips_of)) if clips_of else _check_named(config, listing)
+        lease = Lease(storage, _facts(config, identity, clips_of))
+    except OSError as error:
+        if error.errno in run.NO_ROOM:
+            raise RunError(f"{root}: {error.strerror}; make room, then give the same command again") from None
+        raise RequestError(f"{root}: cannot be written: {error.strerror or error}") from None
     try:
         with lease:
-            lease.update(configuration=facts["configuration"], state="running")
+            lease.update(configuration=config.model_dump(mode="json"), state="running")
             run.connect(ray_address)
-            _work(config, storage, listing, identity, clips_of, lease)
+            _work(config, storage, listing, identity, clips, lease)
     except OSError as error:
         if error.errno not in run.NO_ROOM:
             raise
@@ -67,14 +68,39 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     return "built"
 
 
-def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips_of: str | None, lease: Lease) -> None:
+def _facts(config: Config, identity: str, clips_of: str | None) -> dict:
+    """What run.json says of a run that begins."""
+    versions = {"audioedit": VERSION, "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    return {"identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of,
+            "versions": versions, "state": "running", "counts": {}}
+
+
+def _check_named(config: Config, listing: Listing) -> None:
+    """Refuse what the sources' names and labels alone show to be missing; exact counts need the clips.
+
+    Raises:
+        RequestError: naming the edit, what it lacks, and what would be right.
+    """
+    if config.missing == "skip":
+        return
+    named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
+    labels = len({clip.label for clip in named if not clip.piece})
+    pieces = any(clip.piece for clip in named)
+    for edit in config.wanted:
+        fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
+        if edit == "transfer" and not pieces:
+            raise RequestError("edit 'transfer' needs pieces of music with known stems: add a source of kind soundfont, or set missing: skip")
+        if edit != "transfer" and labels < fewest and (edit == "replace" or not pieces):
+            raise RequestError(f"edit '{edit}' needs sounds of {fewest} labels, the sources name {labels}: add recordings, or set missing: skip")
+
+
+def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
+    """Both phases and the end, on a connected Ray; `clips` are another run's, if they are taken from there."""
     render, stages = _pair_steps(config), config.resources
     run.check_place(render)
     real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith("soundfont:")), None)
     run.check_nodes(storage, real)
-    if clips_of:
-        clips = _take_clips(Storage(clips_of))
-    else:
+    if clips is None:
         probe.measure(listing, storage, stages.ingest)
         found = windows(listing, config.audio.seconds)
         clips = _ingest(config, storage, listing, clip_parts(found), lease)

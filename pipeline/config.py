@@ -91,8 +91,8 @@ class Shards(Strict):
 class Resources(Strict):
     """What one task of a stage reserves; with `actors`, a pool of that many processes that stay."""
 
-    cpus: float = Field(1, ge=0)
-    gpus: float = Field(0, ge=0)
+    cpus: float = Field(1, ge=0, le=1024)
+    gpus: float = Field(0, ge=0, le=64)
     actors: int | None = Field(None, ge=1)
 
 

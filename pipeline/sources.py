@@ -99,10 +99,10 @@ def _folder(source: Folder) -> Iterator[Clip]:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """All that lies in a folder, in order, hidden names left out; folders with an audio file's name are told too."""
+    """All that lies in a folder, in order, hidden names left out; folders with an audio file's name, or that are links, are told too."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        odd = [name for name in folders if name.lower().endswith(AUDIO_NAMES)]
+        odd = [name for name in folders if name.lower().endswith(AUDIO_NAMES) or os.path.islink(os.path.join(folder, name))]
         for name in sorted([*names, *odd]):
             if not name.startswith("."):
                 yield os.path.join(folder, name)
@@ -157,13 +157,14 @@ def read_manifest(path: str, data: bytes) -> list[dict[str, str]]:
             table = pq.read_table(io.BytesIO(data)).to_pandas(integer_object_nulls=True, ignore_metadata=True)
         else:
             raise RequestError(f"{path}: a manifest is a .csv, .jsonl or .parquet file")
+        rows = table.to_dict("records")  # here, since it is now that text is found not to be UTF-8
     except pd.errors.ParserWarning:
         raise RequestError(f"{path}: cannot be read as a table: its rows have more fields than its header") from None
     except (ValueError, OSError, RecursionError, pa.ArrowException) as error:
         raise RequestError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
     if not {"path", "file_name"} & set(table.columns):
         raise RequestError(f"{path}: needs a column 'path' (or 'file_name'); it has {', '.join(map(str, table.columns)) or 'none'}")
-    return [{_text(k): _text(v) for k, v in row.items()} for row in table.to_dict("records")]
+    return [{_text(k): _text(v) for k, v in row.items()} for row in rows]
 
 
 def _text(value: Any) -> str:
@@ -211,7 +212,7 @@ def _look(uri: str, index: int) -> SourceFile:
     except (OSError, ValueError) as error:
         return replace(file, reason="a link that leads nowhere" if os.path.islink(uri) else _why(error))
     if stat.S_ISDIR(found.st_mode):
-        return replace(file, reason="a folder with the name of an audio file")
+        return replace(file, reason="a link to a folder, which is not followed" if os.path.islink(uri) else "a folder with the name of an audio file")
     if not stat.S_ISREG(found.st_mode):
         return replace(file, reason="not an ordinary file")
     if found.st_size == 0:

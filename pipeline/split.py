@@ -65,9 +65,10 @@ def quotas(count: int, shares: dict[str, float]) -> dict[str, int]:
     {'train': 1, 'val': 1, 'test': 1}
     """
     exact = {name: share * count for name, share in shares.items()}
-    whole = {name: max(int(value + 1e-9), min(1, count)) for name, value in exact.items()}
+    least = 1 if count >= len(shares) else 0
+    whole = {name: max(int(value + 1e-9), least) for name, value in exact.items()}
     while (left := count - sum(whole.values())) != 0:
         step = 1 if left > 0 else -1
-        name = max(whole, key=lambda n: (exact[n] - whole[n]) * step if whole[n] + step >= 0 else -np.inf)
+        name = max(whole, key=lambda n: (exact[n] - whole[n]) * step if whole[n] + step >= least else -np.inf)
         whole[name] += step
     return whole

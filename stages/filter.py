@@ -17,6 +17,8 @@ class Rule:
     def __post_init__(self):
         if self.score not in SCORES:
             raise ValueError(f"unknown score '{self.score}'; one of {', '.join(SCORES)}")
+        if self.domain not in (None, "sound", "music", "speech"):
+            raise ValueError(f"the rule on '{self.score}' has domain '{self.domain}'; one of sound, music, speech")
         if self.min is None and self.max is None:
             raise ValueError(f"the rule on '{self.score}' has neither min nor max")
 

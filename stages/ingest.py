@@ -29,6 +29,11 @@ class Gates:
     dc_offset: float = 0.01
     clip_ratio: float = 0.001
 
+    def __post_init__(self):
+        low, high = self.event_seconds
+        if not 0 < low < high:
+            raise ValueError(f"event_seconds goes from {low:g} to {high:g}; write the shorter first")
+
 
 def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates) -> Iterator[tuple[Clip, bytes]]:
     """Decode, measure and judge one window.

@@ -6,11 +6,14 @@ import secrets
 import subprocess
 import sys
 
+import hypothesis
 import pytest
 import yaml
 from cluster import Head, short_folder
 from recordings import configuration, make_sounds
 
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))  # "default" looks for new examples
 ROOT = pathlib.Path(__file__).parents[1]
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)  # of this test session's clusters

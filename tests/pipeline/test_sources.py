@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from manifests.clip import Clip
@@ -216,6 +216,7 @@ TABLE = parquet({"path": ["a", "b"], "tags": [["x"], ["y", "z"]], "n": [1, 2]})
 
 
 @settings(max_examples=200, deadline=None)
+@example([(24, 128)], 0)
 @given(st.lists(st.tuples(st.integers(0, len(TABLE) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 30))
 def test_a_damaged_parquet_is_rows_or_one_line(changes, cut):
     data = bytearray(TABLE)

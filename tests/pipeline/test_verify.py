@@ -1,0 +1,201 @@
+"""Faults planted in a finished run, with all records made to agree with them, are each found and named."""
+
+import hashlib
+import io
+import json
+import pathlib
+import shutil
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from manifests.audio import decode_flac, encode_flac, to_int16
+from pipeline.verify import verify
+from stages.shard import add_member
+
+
+@pytest.fixture
+def run(small_run, tmp_path) -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(small_run, tmp_path / "run"))
+
+
+def change(run: pathlib.Path, how, edit: str = "remove", forge: bool = True) -> str:
+    """Change the files of one pair in its shard, and forge index and record to say so; gives the pair's id."""
+    rows = pd.read_parquet(run / "quality" / "pairs.parquet")
+    pair = rows.loc[rows["kept"] & (rows["edit"] == edit), "pair_id"].iloc[0]
+    for path in sorted((run / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            files = {member.name: tar.extractfile(member).read() for member in tar}
+        if f"{pair}.json" in files:
+            break
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    mine = {name.partition(".")[2]: data for name, data in files.items() if name.startswith(pair)}
+    changed = how(mine)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            data = changed.get(name.partition(".")[2], b"") if name.startswith(pair) else data
+            if data:
+                add_member(tar, name, data)
+    path.write_bytes(buffer.getvalue())
+    if forge:
+        after = hashlib.sha256(path.read_bytes()).hexdigest()
+        for record in [run / "shards" / "index.json", *(run / "parts").glob("pairs-*.json")]:
+            record.write_text(record.read_text().replace(before, after))
+    return pair
+
+
+def audio(data: bytes) -> np.ndarray:
+    return decode_flac(data, dtype="int16")
+
+
+def swapped(files):
+    return {**files, "source.flac": files["target.flac"], "target.flac": files["source.flac"]}
+
+
+def shifted(files):
+    return {**files, "target.flac": encode_flac(np.roll(audio(files["target.flac"]), 1, axis=1), 16_000)}
+
+
+def louder(files):
+    return {**files, "source.flac": encode_flac(to_int16(audio(files["source.flac"]) / 32768 * 10 ** (1 / 20)), 16_000)}
+
+
+def one_sample(files):
+    target = audio(files["target.flac"])
+    target[0, 777] += 2
+    return {**files, "target.flac": encode_flac(target, 16_000)}
+
+
+def cut_short(files):
+    return {**files, "target.flac": encode_flac(audio(files["target.flac"])[:, :-5], 16_000)}
+
+
+def said(**changes):
+    def change_json(files):
+        return {**files, "json": json.dumps({**json.loads(files["json"]), **changes}).encode()}
+
+    return change_json
+
+
+def params(**changes):
+    def change_params(files):
+        told = json.loads(files["json"])
+        told["params"] = json.dumps({**json.loads(told["params"]), **changes})
+        return {**files, "json": json.dumps(told).encode()}
+
+    return change_params
+
+
+def louder_event(files):
+    told = json.loads(files["json"])
+    recipe = json.loads(told["params"])
+    recipe["stems"][recipe["edited"][0]]["snr_db"] += 1.0
+    told["params"] = json.dumps(recipe)
+    return {**files, "json": json.dumps(told).encode()}
+
+
+def test_a_sound_run_has_no_fault(run):
+    assert verify(str(run), 1000) == []
+
+
+@pytest.mark.parametrize(("how", "told"), [
+    (swapped, "source and target are swapped"),
+    (shifted, "target is shifted by 1 samples against its params"),
+    (louder, r"source is +1.00 dB off the level that its params say"),
+    (one_sample, "target differs from its params in 1 samples, from sample 777, by up to"),
+    (cut_short, "source is (1, 48000), target (1, 47995)"),
+    (lambda files: {**files, "target.flac": b""}, "holds json, source.flac"),
+    (lambda files: {**files, "target.flac": b"no flac"}, "cannot be checked"),
+    (said(label="another"), "its label is 'another'"),
+    (said(duration=3), "other keys or types"),
+    (said(noop=None), "other keys or types"),
+    (said(edit_spans=[[0.0, 0.5]]), "edit_spans [[0.0, 0.5]] are not where"),
+    (said(split="val"), "split"),
+    (params(before=[0], after=[0, 1]), "from its params"),
+    (louder_event, "LU over the background, params say"),
+])
+def test_a_changed_pair_is_named_with_what_is_wrong(run, audioedit, how, told):
+    pair = change(run, how)
+    done = audioedit("verify", run, "--pairs", "1000")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert any(line.startswith(f"pair {pair}: ") and told in line for line in done.stdout.splitlines()), done.stdout
+
+
+@pytest.mark.parametrize("edit", ["add", "extract", "replace"])
+def test_every_edit_is_checked(run, edit):
+    pair = change(run, swapped, edit)
+    assert any(fault.startswith(f"pair {pair}") and "swapped" in fault for fault in verify(str(run), 1000))
+
+
+def test_bytes_that_were_altered(run):
+    shard, clips = next((run / "shards").glob("*.tar")), next((run / "clips").glob("*.tar"))
+    for path in (shard, clips):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    faults = verify(str(run), 0)
+    assert f"shards/{shard.name}: its bytes were altered after it was committed" in faults
+    assert f"clips/{clips.name}: its bytes were altered after it was committed" in faults
+
+
+def test_a_forged_index(run):
+    index = json.loads((run / "shards" / "index.json").read_text())
+    shard = run / index[0]["name"]
+    shard.write_bytes(shard.read_bytes() + bytes(512))
+    index[0]["sha256"] = hashlib.sha256(shard.read_bytes()).hexdigest()
+    (run / "shards" / "index.json").write_text(json.dumps(index))
+    assert f"{index[0]['name']}: no part committed the bytes that shards/index.json says" in verify(str(run), 0)
+
+
+def test_files_missing_and_too_many(run):
+    shards = sorted((run / "shards").glob("*.tar"))
+    shutil.copy(shards[0], run / "shards" / "train-000099.tar")
+    shards[1].unlink()
+    faults = verify(str(run), 0)
+    assert "shards/train-000099.tar: is not in shards/index.json" in faults and f"shards/{shards[1].name}: is missing" in faults
+    assert any("kept by quality/pairs.parquet, but in no shard" in fault for fault in faults)
+
+
+def test_a_missing_row(run):
+    path = run / "quality" / "pairs.parquet"
+    rows = pd.read_parquet(path)
+    gone = rows[rows["kept"]].iloc[3]["pair_id"]
+    rows[rows["pair_id"] != gone].to_parquet(path)
+    faults = verify(str(run), 0)
+    assert f"pair {gone}: has no row in quality/pairs.parquet" in faults
+
+
+def test_a_row_twice_and_one_without_a_reason(run):
+    path = run / "quality" / "pairs.parquet"
+    rows = pd.read_parquet(path)
+    lost = rows[~rows["kept"]].iloc[0]["pair_id"]
+    rows.loc[rows["pair_id"] == lost, "reason"] = None
+    pd.concat([rows, rows.iloc[:1]]).to_parquet(path)
+    faults = verify(str(run), 0)
+    assert f"pair {rows.iloc[0]['pair_id']}: has two rows in quality/pairs.parquet" in faults and f"pair {lost}: rejected without a reason" in faults
+
+
+def test_a_recording_on_both_sides_of_the_split(run):
+    path = run / "clips" / "clips.parquet"
+    clips = pd.read_parquet(path)
+    clips.loc[1, "uri"] = clips.loc[clips["split"] != clips.loc[1, "split"], "uri"].iloc[0]
+    clips.to_parquet(path)
+    assert any(fault.startswith(f"recording {clips.loc[1, 'uri']}: stands on both sides of the split") for fault in verify(str(run), 0))
+
+
+def test_a_clip_of_another_split(run):
+    path = run / "clips" / "clips.parquet"
+    clips = pd.read_parquet(path)
+    background = clips.index[(clips["role"] == "background") & (clips["split"] == "val")][0]
+    clips.loc[background, "split"] = "test"
+    clips.to_parquet(path)
+    assert any(f"its clip {clips.loc[background, 'clip_id']} is of split test, the pair of val" in fault for fault in verify(str(run), 0))
+
+
+def test_a_run_that_is_not_done(run):
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "state": "running"}))
+    assert verify(str(run), 0) == ["run.json: the run is running, not done"]
