@@ -96,7 +96,7 @@ def _check_named(config: Config, listing: Listing) -> None:
 
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
     """Both phases and the end, on a connected Ray; `clips` are another run's, if they are taken from there."""
-    render, stages = _pair_steps(config), config.resources
+    render, stages = pair_steps(config), config.resources
     run.check_place(render)
     real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith("soundfont:")), None)
     run.check_nodes(storage, real)
@@ -104,7 +104,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
         probe.measure(listing, storage, stages.ingest)
         found = windows(listing, config.audio.seconds)
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
-    clips = _deal(clips, config)
+    clips = with_splits(clips, config)
     write_table(storage, "clips/clips.parquet", table_of(records_of(pa.Table.from_pandas(clips), Clip), Clip))
     lacking: list[str] = []
     table = plan.plan(clips.assign(key=plan.keys(clips["clip_id"])), config, identity[:8], lacking)
@@ -117,14 +117,15 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking})
     work = pairs.PairWork(storage.root, config.seed, config.audio.sample_rate, config.audio.channels,
                           round(config.audio.seconds * config.audio.sample_rate), tuple(config.filters.rules))
-    _run("pairs", _pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
+    _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
     kept = finish.finish(storage, len(parts))
     report.write(storage)
     lease.update(state="done", counts={**lease.counts, **kept})
     storage.remove(commit.ATTEMPTS)
 
 
-def _pair_steps(config: Config) -> list[run.Step]:
+def pair_steps(config: Config) -> list[run.Step]:
+    """What is done to a pair part."""
     stages = config.resources
     return [run.Step(pairs.render_part, stages.render), run.Step(pairs.score_part, stages.score),
             run.Step(pairs.shard_part, stages.shard), run.Step(pairs.commit_pairs, stages.shard)]
@@ -152,14 +153,14 @@ def _take_clips(other: Storage) -> pd.DataFrame:
     return clips
 
 
-def _deal(clips: pd.DataFrame, config: Config) -> pd.DataFrame:
+def with_splits(clips: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Kept clips with the split that each belongs to, in order of their ids."""
     clips = clips.assign(unit=components(clips))
     clips = clips[clips["reason"].isna()].sort_values("clip_id").reset_index(drop=True)
     return clips.assign(split=deal(clips.assign(key=plan.keys(clips["clip_id"])), config.splits, config.seed)).drop(columns="unit")
 
 
-def _pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
+def pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
     """Parts with their scenes, each made when it is its turn."""
     place = pd.Index(clips["clip_id"])
     table = table_of([], Clip).schema.empty_table() if clips.empty else pa.Table.from_pandas(clips, preserve_index=False)

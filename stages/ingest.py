@@ -142,8 +142,8 @@ def _event_fault(levels: np.ndarray, active: np.ndarray, gates: Gates) -> str | 
     if not low <= active.sum() * FRAME or span > high:
         return f"active for {active.sum() * FRAME:.2f} s within {span:.2f} s (from {low:g} to {high:g} s)"
     if active.all():  # else what is quiet lies 30 dB under the loud, and so does the floor
-        lowest, low_tenth, low_fifth, loud = np.percentile(levels, [5, 10, 20, 95])
-        if 6.0 < loud - low_tenth < gates.floor_db and low_fifth - lowest < 1.5:  # even at the bottom: a floor, not a decay
+        lowest, low_tenth, low_third, loud = np.percentile(levels, [5, 10, 30, 95])
+        if 6.0 < loud - low_tenth < gates.floor_db and low_third - lowest < 1.5:  # even at the bottom: a floor, not a decay
             return f"its noise floor lies {loud - low_tenth:.0f} dB under its activity (at least {gates.floor_db:g} dB)"
     return None
 
