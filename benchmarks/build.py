@@ -37,9 +37,9 @@ RATE, SECONDS = 44_100, 10.0
 
 
 def make_bank(folder: pathlib.Path) -> pathlib.Path:
-    """An event bank as Scaper wants it: foreground/LABEL (8 labels, 5 events of 0.6-4 s each), background/LABEL (3 of 15 s)."""
+    """An event bank as Scaper wants it: foreground/LABEL (8 labels, 10 events of 0.6-4 s each), background/LABEL (3 of 15 s)."""
     chance = generator("bank")
-    for label, n in itertools.product(range(8), range(5)):
+    for label, n in itertools.product(range(8), range(10)):
         t = np.arange(round(chance.uniform(0.6, 4.0) * RATE)) / RATE
         tone = sum(np.sin(2 * np.pi * 180 * 1.4**label * k * t) / k for k in (1, 2, 3)) + 0.1 * chance.standard_normal(len(t))
         _write(folder / "foreground" / f"label{label}" / f"{n}.wav", 0.1 * tone * np.exp(-t / t[-1]))

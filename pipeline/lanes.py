@@ -1,0 +1,176 @@
+"""Lanes: scenes in an order that hardly changes when a clip is added, and the sounds of each that edits are about.
+
+A scene is made for one clip, its anchor, in one round; a round goes through all clips in an order drawn by keyed hashes.
+All edits of a lane read their pairs off the same scenes in the same order, so they are siblings, and an edit more
+changes nothing for the others. Within a round no clip is edited twice by one edit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from manifests.chance import Ring, key, mix, uniform
+
+EVENTS = (0.2, 0.35, 0.3, 0.15)  # share of soundscapes with 1, 2, 3, 4 events
+EDITED = 2  # sounds of a scene that one edit is about, one pair each
+ROUNDS = 50  # a clip is edited at most so often by one edit
+TRIES = 8  # draws until a clip's label differs from all others of its scene
+
+
+@dataclass
+class Lane:
+    """Scenes in order, and the pairs that each edit may read off them, in order."""
+
+    scenes: np.ndarray  # (scenes,) uint64 keys
+    clips: np.ndarray  # (scenes, 5 or tracks) rows of the clips table, -1: none; a soundscape's background first
+    scene: np.ndarray  # (pairs,) which scene
+    subject: np.ndarray  # (pairs,) which column of `clips`
+
+
+class Soundscapes:
+    """Scenes of a background and events, of one split's clips."""
+
+    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, seed: int):
+        self.seed = seed
+        self.codes = np.append(codes, -2)  # of all clips' labels, so that row -1, none, has code -2
+        self.backgrounds = rows[rows["role"] == "background"]
+        self.events = rows[(rows["role"] == "event") & (rows["code"] >= 0)]
+        counts = self.events["code"].value_counts()
+        self.labels = np.sort(counts.index.to_numpy())
+        if len(self.labels):
+            first = self.events.drop_duplicates("code").set_index("code")["label"]
+            by_name = np.array([key("label", first[code]) for code in self.labels], np.uint64)
+            self.by_label = Ring(np.zeros(len(self.labels), int), by_name, np.sqrt(counts.reindex(self.labels).to_numpy(float)))
+            self.by_clip = Ring(np.searchsorted(self.labels, self.events["code"]), self.events["key"].to_numpy(np.uint64))
+
+    def holds(self) -> str:
+        return f"{len(self.backgrounds)} backgrounds and {len(self.events)} events of {len(self.labels)} labels"
+
+    def most(self, edit: str) -> int:
+        """Pairs of an edit that can be made, at most."""
+        enough = len(self.backgrounds) and len(np.union1d(self.labels, self.backgrounds["code"])) > (2 if edit == "replace" else 1)
+        return ROUNDS * len(self.events) if enough and len(self.labels) > (edit == "replace") else 0
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """Scenes that give at least `count` pairs of an edit, if there are as many."""
+        keys = self.events["key"].to_numpy(np.uint64)
+        weight = 1 / np.sqrt(self.events.groupby("code")["code"].transform("size").to_numpy(float))
+        rounds = min(ROUNDS, -(-count // len(keys)))
+        anchors, scenes, level = [], [], []
+        for n in range(rounds):
+            order = np.argsort(-np.log(uniform(self.seed, key("round", lane), n, keys)) / weight, kind="stable")
+            anchors.append(order)
+            scenes.append(mix(self.seed, key("soundscape", lane), n, keys[order]))
+            level += [n] * len(order)
+        scenes, anchors = np.concatenate(scenes), np.concatenate(anchors)
+        rows = self._fill(scenes, anchors)
+        return _emit(scenes, rows, level, count, first=1)
+
+    def _fill(self, scenes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+        """The clips of each scene: background, anchor, up to three more events, all of different labels."""
+        rows = np.full((len(scenes), 5), -1)
+        rows[:, 1] = self.events.index.to_numpy()[anchors]
+        codes = np.full((len(scenes), 5), -2)
+        codes[:, 1] = self.events["code"].to_numpy()[anchors]
+        events = np.searchsorted(np.cumsum(EVENTS)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
+        grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64))
+        for attempt in range(TRIES):
+            open_ = np.flatnonzero(rows[:, 0] < 0)
+            at = grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
+            code = self.backgrounds["code"].to_numpy()[at]
+            good = code != codes[open_, 1]
+            rows[open_[good], 0], codes[open_[good], 0] = self.backgrounds.index.to_numpy()[at[good]], code[good]
+        for column in (2, 3, 4):
+            wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
+            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], column)
+        return rows
+
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        """An event of a label that is not taken, for each scene: rows and label codes, -1 and -2 where none was found."""
+        rows, codes = np.full(len(scenes), -1), np.full(len(scenes), -2)
+        for attempt in range(TRIES):
+            open_ = np.flatnonzero(rows < 0)
+            if not len(open_):
+                break
+            label = self.by_label.pick(np.zeros(len(open_), int), mix(self.seed, key("label"), scenes[open_], slot, attempt))
+            good = (self.labels[label][:, None] != taken[open_]).all(axis=1)
+            open_, label = open_[good], label[good]
+            clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot))
+            rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
+        return rows, codes
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
+        scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
+        if edit == "replace":
+            other, _ = self._other(mix(lane.scenes[scene], key("replace"), subject), self.codes[lane.clips[scene]], 9)
+            scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
+        return scene, subject, other
+
+
+class Pieces:
+    """Scenes of one piece's tracks, of one split's clips."""
+
+    def __init__(self, rows: pd.DataFrame, seed: int):
+        self.seed = seed
+        tracks = rows[rows["role"] == "track"]
+        self.second = {(r.piece, r.part): r.Index for r in tracks[tracks["variant"] == 1].itertuples()}
+        self.tracks = tracks[tracks["variant"] == 0]
+        self.parts = dict(zip(self.tracks.index, zip(self.tracks["piece"], self.tracks["part"])))
+        self.pieces = {name: list(zip(rows.index, rows["key"])) for name, rows in self.tracks.groupby("piece") if len(rows) > 1}
+
+    def holds(self) -> str:
+        return f"{len(self.pieces)} pieces of music with {len(self.second)} second timbres"
+
+    def most(self, edit: str) -> int:
+        able = sum(len(tracks) for tracks in self.pieces.values())
+        return ROUNDS * (len(self.second) if edit == "transfer" else able)
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """Scenes in passes: each pass takes two more tracks of every piece, until all were taken once; then anew."""
+        keys = {name: np.uint64(key(name)) for name in self.pieces}
+        width = max(map(len, self.pieces.values()))
+        per_round = min(sum(map(len, self.pieces.values())), max(1, len(self.second)) if lane else 10**9)
+        scenes, rows, scene, subject = [], [], [], []
+        for n in range(min(ROUNDS, -(-count // per_round))):
+            names = sorted(self.pieces, key=lambda name: int(mix(self.seed, key("pieces", lane), n, keys[name])[0]))
+            for step in range(0, width, EDITED):
+                for name in names:
+                    tracks = self.pieces[name]
+                    order = np.argsort(mix(self.seed, key("track", lane, n), np.array([k for _, k in tracks], np.uint64)))
+                    for place in order[step : step + EDITED]:
+                        scene.append(len(scenes))
+                        subject.append(place)
+                    if step < len(tracks):
+                        scenes.append(int(mix(self.seed, key("piece", lane), n, step, keys[name])[0]))
+                        rows.append([index for index, _ in tracks] + [-1] * (width - len(tracks)))
+        return Lane(np.array(scenes, np.uint64), np.array(rows), np.array(scene), np.array(subject))
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
+        scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
+        if edit == "transfer":
+            other = np.array([self.second.get(self.parts[row], -1) for row in lane.clips[scene, subject]])
+            scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
+        return scene, subject, other
+
+
+def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int, first: int) -> Lane:
+    """Read subjects off scenes: the anchor, and one other event; in a round no clip is a subject twice."""
+    used: dict[int, int] = {}
+    scene, subject = [], []
+    for i, (clips, n) in enumerate(zip(rows.tolist(), level)):
+        if len(scene) >= count:
+            break
+        if clips[0] < 0:
+            continue
+        found = 0
+        for column in range(first, len(clips)):
+            clip = clips[column]
+            if clip >= 0 and found < EDITED and used.get(clip, 0) <= n:
+                used[clip] = used.get(clip, 0) + 1
+                scene.append(i)
+                subject.append(column)
+                found += 1
+    return Lane(scenes, rows, np.array(scene, int), np.array(subject, int))
