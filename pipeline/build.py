@@ -84,7 +84,8 @@ def _check_named(config: Config, listing: Listing) -> None:
     if config.missing == "skip":
         return
     named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
-    labels = len({clip.label for clip in named if not clip.piece})
+    played = {clip.uri for clip in named if clip.uri.startswith("soundfont:")}  # each may turn out to be of another label
+    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece})
     pieces = any(clip.piece for clip in named)
     for edit in config.wanted:
         fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
