@@ -16,13 +16,14 @@ from manifests.clip import Clip
 from manifests.errors import RequestError, RunError
 from manifests.part import Part
 from manifests.storage import Storage
-from manifests.tables import read_table, records_of, table_of, write_table
+from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
 from pipeline import commit, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
 from pipeline.lease import Lease
 from pipeline.sources import Listing, clip_parts, list_sources, windows
 from pipeline.split import components, deal
+from pipeline.status import open_run
 
 VERSION = "0.1.0"
 PACKAGES = ("ray", "numpy", "soundfile", "pyarrow")  # whose versions run.json tells
@@ -46,7 +47,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     listing, storage = list_sources(config), Storage(root)
     if not listing.files:
         raise RequestError("sources: they name no files")
-    identity = _identity(config, listing, clips_of)
+    identity = _identity(config, listing, open_run(clips_of)[1]["identity"] if clips_of else None)
     try:
         if state := _state(storage, identity, overwrite):
             return state
@@ -98,7 +99,8 @@ def _check_named(config: Config, listing: Listing) -> None:
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
     """Both phases and the end, on a connected Ray; `clips` are another run's, if they are taken from there."""
     render, stages = pair_steps(config), config.resources
-    run.check_place(render)
+    for steps in (render, [run.Step(clip_phase.ingest_part, stages.ingest)]):
+        run.check_place(steps)
     real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith("soundfont:")), None)
     run.check_nodes(storage, real)
     if clips is None:
@@ -106,7 +108,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
         found = windows(listing, config.audio.seconds)
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
     clips = with_splits(clips, config)
-    write_table(storage, "clips/clips.parquet", table_of(records_of(pa.Table.from_pandas(clips), Clip), Clip))
+    write_table(storage, "clips/clips.parquet", pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False))
     lacking: list[str] = []
     table = plan.plan(clips.assign(key=plan.keys(clips["clip_id"])), config, identity[:8], lacking)
     for line in lacking:
@@ -164,7 +166,7 @@ def with_splits(clips: pd.DataFrame, config: Config) -> pd.DataFrame:
 def pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
     """Parts with their scenes, each made when it is its turn."""
     place = pd.Index(clips["clip_id"])
-    table = table_of([], Clip).schema.empty_table() if clips.empty else pa.Table.from_pandas(clips, preserve_index=False)
+    table = pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False)
 
     def look_up(ids: set[str]) -> dict[str, Clip]:
         return {clip.clip_id: clip for clip in records_of(table.take(place.get_indexer(sorted(ids))), Clip)}
@@ -185,9 +187,9 @@ def _run(kind: str, parts: Iterator[Part], count: int, total: int, steps: list[r
                 bar.update(record[unit])
 
 
-def _identity(config: Config, listing: Listing, clips_of: str | None) -> str:
-    """What a run is a run of: its configuration without resources, its manifests, its files' sizes and times."""
-    text = json.dumps([config.identity(), listing.digest, clips_of], sort_keys=True)
+def _identity(config: Config, listing: Listing, clips_identity: str | None) -> str:
+    """What a run is a run of: its configuration without resources, its manifests, its files' sizes and times, and the run its clips are of."""
+    text = json.dumps([config.identity(), listing.digest, clips_identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
