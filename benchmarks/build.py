@@ -31,7 +31,7 @@ from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline import build, pairs, plan, run
 from pipeline.config import Config
-from pipeline.split import components, deal
+from pipeline.split import components, deal, keys
 
 RATE, SECONDS = 44_100, 10.0
 
@@ -71,7 +71,7 @@ class Work:
 
     def prepared(self, count: int, offset: int = 0) -> tuple[list, pairs.PairWork]:
         config = configuration(self.bank, count).model_copy(update={"seed": offset})
-        table = plan.plan(self.clips.assign(key=plan.keys(self.clips["clip_id"])), config, "benchmrk", [])
+        table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), config, "benchmrk", [])
         self._count += 1
         work = pairs.PairWork(str(self.folder / f"run{self._count}"), offset, RATE, 1, round(SECONDS * RATE), tuple(config.filters.rules))
         return list(build.pair_parts(plan.parts(table), self.clips)), work

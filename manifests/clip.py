@@ -46,4 +46,5 @@ class Clip:
     offset: int = 0
     size: int = 0
     gain_db: float = 0.0  # applied when it was stored; reading takes it off again
+    unit: str = ""  # a clip of the same unit of the split: what must stand on one side
     split: str = ""

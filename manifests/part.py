@@ -15,6 +15,7 @@ class Part:
     number: int
     items: list[Any]
     split: str = ""
+    last: bool = False  # it is not tried again
     skip: dict[str, str] = field(default_factory=dict)  # items found to kill their process, with the reason for their rows
 
     @property

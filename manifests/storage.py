@@ -87,7 +87,8 @@ class Storage:
     def _write_aside(self, name: str, data: bytes) -> str:
         path = self._at(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        aside = f"{path}.{secrets.token_hex(6)}.tmp"
+        folder, base = os.path.split(path)
+        aside = os.path.join(folder, f".{base}.{secrets.token_hex(6)}.tmp")
         try:
             with open(aside, "wb") as file:
                 file.write(data)
@@ -120,6 +121,12 @@ class Storage:
             shutil.rmtree(path)
         elif os.path.lexists(path):
             os.unlink(path)
+
+    def sweep(self, folder: str) -> None:
+        """Remove what killed processes left half-written in a folder."""
+        for name in self.names(folder) if self.local else []:
+            if name.startswith(".") and name.endswith(".tmp"):
+                self.remove(posixpath.join(folder, name))
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))

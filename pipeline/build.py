@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import platform
 import sys
-import time
 from collections.abc import Iterator
 
 import pandas as pd
@@ -20,9 +19,9 @@ from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
 from pipeline import commit, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
-from pipeline.lease import Lease
+from pipeline.lease import Lease, check_free
 from pipeline.sources import Listing, clip_parts, list_sources, windows
-from pipeline.split import components, deal
+from pipeline.split import keys, with_splits
 from pipeline.status import open_run
 
 VERSION = "0.1.0"
@@ -47,7 +46,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     listing, storage = list_sources(config), Storage(root)
     if not listing.files:
         raise RequestError("sources: they name no files")
-    identity = _identity(config, listing, open_run(clips_of)[1]["identity"] if clips_of else None)
+    identity = _identity(config, listing, _other_run(clips_of, config)["identity"] if clips_of else None)
     try:
         if state := _state(storage, identity, overwrite):
             return state
@@ -107,10 +106,10 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
         probe.measure(listing, storage, stages.ingest)
         found = windows(listing, config.audio.seconds)
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
-    clips = with_splits(clips, config)
+    clips = with_splits(clips, config.splits, config.seed)
     write_table(storage, "clips/clips.parquet", pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False))
     lacking: list[str] = []
-    table = plan.plan(clips.assign(key=plan.keys(clips["clip_id"])), config, identity[:8], lacking)
+    table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, identity[:8], lacking)
     for line in lacking:
         print(f"left out: {line}", file=sys.stderr)
     if not len(table):
@@ -121,8 +120,11 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     work = pairs.PairWork(storage.root, config.seed, config.audio.sample_rate, config.audio.channels,
                           round(config.audio.seconds * config.audio.sample_rate), tuple(config.filters.rules))
     _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
+    lease.update()  # a driver that lost its run must not finish it
     kept = finish.finish(storage, len(parts))
     report.write(storage)
+    for folder in ("", "parts", "quality", "clips", "shards", "report"):
+        storage.sweep(folder)
     lease.update(state="done", counts={**lease.counts, **kept})
     storage.remove(commit.ATTEMPTS)
 
@@ -147,6 +149,18 @@ def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part
     return clips
 
 
+def _other_run(clips_of: str, config: Config) -> dict:
+    """run.json of the run whose clips are to be taken, if they are of this configuration's kind."""
+    try:
+        _, there = open_run(clips_of)
+    except RequestError as error:
+        raise RequestError(f"--clips {error}") from None
+    theirs, mine = there["configuration"]["audio"], config.audio.model_dump(mode="json")
+    if theirs != mine:
+        raise RequestError(f"--clips {clips_of}: its clips were made for {theirs}, the configuration asks for {mine}")
+    return there
+
+
 def _take_clips(other: Storage) -> pd.DataFrame:
     try:
         clips = read_table(other, "clips/clips.parquet").to_pandas()
@@ -154,13 +168,6 @@ def _take_clips(other: Storage) -> pd.DataFrame:
         raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
     clips["tar"] = [tar if "://" in tar or tar.startswith("/") else other.path(tar) for tar in clips["tar"]]
     return clips
-
-
-def with_splits(clips: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Kept clips with the split that each belongs to, in order of their ids."""
-    clips = clips.assign(unit=components(clips))
-    clips = clips[clips["reason"].isna()].sort_values("clip_id").reset_index(drop=True)
-    return clips.assign(split=deal(clips.assign(key=plan.keys(clips["clip_id"])), config.splits, config.seed)).drop(columns="unit")
 
 
 def pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
@@ -195,20 +202,19 @@ def _identity(config: Config, listing: Listing, clips_identity: str | None) -> s
 
 def _state(storage: Storage, identity: str, overwrite: bool) -> str | None:
     """"already" if there is nothing to do; clears the folder, or refuses, where it holds another run."""
-    try:
-        there = storage.read_json("run.json") if storage.exists("run.json") else None
-    except ValueError:
-        raise RequestError(f"{storage.path('run.json')}: not a run's record; choose another folder") from None
-    if there is None:
+    if not storage.exists("run.json"):
         if any(not name.startswith(".") for name in storage.names("")):
             raise RequestError(f"{storage.root}: is not empty and holds no run; choose another folder")
         return None
-    if there["identity"] == identity:
-        return "already" if there["state"] == "done" and not overwrite else None
+    _, there = open_run(storage.root)
+    if there["identity"] == identity and not overwrite:
+        return "already" if there["state"] == "done" else None
     if not overwrite:
         raise RequestError(f"{storage.root}: holds a run of another configuration or of other source files; choose another folder, or give --overwrite")
-    if (lease := there.get("lease")) and lease["expires"] > time.time():
-        raise RequestError(f"{storage.root}: a driver works on the run there (process {lease['pid']} on {lease['host']})")
+    check_free(storage, there)
+    storage.write_json("run.json", {**there, "identity": "", "state": "failed"})  # so that a kill from here on leaves nothing that looks done
     for name in storage.names(""):
-        storage.remove(name)
+        if name != "run.json":
+            storage.remove(name)
+    storage.remove("run.json")
     return None

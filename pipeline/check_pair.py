@@ -7,9 +7,9 @@ import numpy as np
 
 from manifests.audio import to_int16
 from manifests.clip import Clip
-from manifests.loudness import k_weight
+from manifests.loudness import k_weight, peak_dbfs
 from manifests.scene import Scene, Stem
-from stages.edit import spans
+from stages.edit import PEAK_DBFS, spans
 from stages.render import cut, stem_loudness
 
 STEPS = 1  # of 32,768: how far a pair made again may be off
@@ -35,6 +35,12 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
     faults = _differences(source, target, *expected)
     if [list(span) for span in spans(scene, params["edited"])] != said["edit_spans"]:
         faults.append(f"edit_spans {said['edit_spans']} are not where its edited stems lie")
+    labels = [stem.label for stem in stems if stem.label and stem.role != "other"]
+    if len(set(labels)) < len(labels):
+        faults.append(f"two of its stems have one label: {', '.join(labels)}")
+    loudest = max(peak_dbfs(source), peak_dbfs(target))
+    if loudest > PEAK_DBFS + 0.01:
+        faults.append(f"it peaks at {loudest:.2f} dBFS, over {PEAK_DBFS:g}")
     return faults or [*_edit_faults(said["edit"], scene, source, target, params), *_level_faults(scene, audio, params)]
 
 
@@ -70,8 +76,9 @@ def _how(stored: np.ndarray, expected: np.ndarray) -> str:
         return f"is shifted by {shift} samples against its params"
     power = float(np.sum(expected.astype(np.float64) ** 2))
     gain = float(np.sum(stored.astype(np.float64) * expected)) / power if power else 0.0
-    if gain > 0 and np.abs(stored - gain * expected).max() <= 2 * STEPS:
-        return f"is {20 * np.log10(gain):+.2f} dB off the level that its params say"
+    off = 20 * np.log10(gain) if gain > 0 else 0.0
+    if abs(off) >= 0.01 and np.abs(stored - gain * expected).max() <= 2 * STEPS:
+        return f"is {off:+.2f} dB off the level that its params say"
     apart = np.flatnonzero((np.abs(stored - expected) > STEPS).any(axis=0))
     return f"differs from its params in {len(apart)} samples, from sample {apart[0]}, by up to {np.abs(stored - expected).max()} steps"
 

@@ -106,7 +106,9 @@ def _report(options: argparse.Namespace) -> int:
     from pipeline.report import write
     from pipeline.status import open_run
 
-    run, _ = open_run(options.folder)
+    run, facts = open_run(options.folder)
+    if facts["state"] != "done":
+        raise RunError(f"{options.folder}: the run is {facts['state']}, not done; audioedit status says how far it is")
     write(run)
     print(run.path("report/index.html"))
     return 0

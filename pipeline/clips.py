@@ -17,7 +17,7 @@ from stages.ingest import Gates, ingest
 from stages.shard import add_member
 
 TAR = "clips.tar"
-HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier")
+HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from manifests.pair import EDITS
 from stages.filter import Rule
 from stages.ingest import Gates
 
+PART_BYTES = 1_000_000_000  # audio of a part's pairs, at most: a part is rendered whole, by one process
 SPLITS = ("train", "val", "test")
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one fault
 
@@ -143,6 +144,14 @@ class Config(Strict):
     def splits(self) -> dict[str, float]:
         """The share of each split that is wanted."""
         return {name: share for name in SPLITS if (share := getattr(self.split, name)) > 0}
+
+    @model_validator(mode="after")
+    def _fits(self):
+        pair = 4 * round(self.audio.seconds * self.audio.sample_rate) * self.audio.channels  # bytes of both sides, 16 bits
+        if self.shards.pairs * pair > PART_BYTES:
+            raise ValueError(f"shards.pairs: {self.shards.pairs} pairs of this length take {self.shards.pairs * pair / 1e9:.1f} GB at once; "
+                             f"at most {max(1, PART_BYTES // pair)} fit into {PART_BYTES / 1e9:g} GB")
+        return self
 
     def identity(self) -> dict:
         """All of it that decides the bytes of a run."""

@@ -31,16 +31,16 @@ class Lane:
 class Soundscapes:
     """Scenes of a background and events, of one split's clips."""
 
-    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, seed: int):
+    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, files: np.ndarray, seed: int):
         self.seed = seed
-        self.codes = np.append(codes, -2)  # of all clips' labels, so that row -1, none, has code -2
+        self.codes, self.files = np.append(codes, -2), np.append(files, -2)  # of all clips, so that row -1, none, has -2
         self.backgrounds = rows[rows["role"] == "background"]
         self.events = rows[(rows["role"] == "event") & (rows["code"] >= 0)]
         counts = self.events["code"].value_counts()
         self.labels = np.sort(counts.index.to_numpy())
         if len(self.labels):
             first = self.events.drop_duplicates("code").set_index("code")["label"]
-            by_name = np.array([key("label", first[code]) for code in self.labels], np.uint64)
+            by_name = np.array([key("label", first[code].casefold()) for code in self.labels], np.uint64)
             self.by_label = Ring(np.zeros(len(self.labels), int), by_name, np.sqrt(counts.reindex(self.labels).to_numpy(float)))
             self.by_clip = Ring(np.searchsorted(self.labels, self.events["code"]), self.events["key"].to_numpy(np.uint64))
 
@@ -73,21 +73,26 @@ class Soundscapes:
         rows[:, 1] = self.events.index.to_numpy()[anchors]
         codes = np.full((len(scenes), 5), -2)
         codes[:, 1] = self.events["code"].to_numpy()[anchors]
+        files, grounds_files = self.events["file"].to_numpy()[anchors], self.backgrounds["file"].to_numpy()
         events = np.searchsorted(np.cumsum(EVENTS)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
         grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64))
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows[:, 0] < 0)
             at = grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
             code = self.backgrounds["code"].to_numpy()[at]
-            good = code != codes[open_, 1]
+            good = (code != codes[open_, 1]) & (grounds_files[at] != files[open_])  # a background may hold its own recording's events
             rows[open_[good], 0], codes[open_[good], 0] = self.backgrounds.index.to_numpy()[at[good]], code[good]
         for column in (2, 3, 4):
             wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
-            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], column)
+            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], self.files[rows[wanting, 0]], column)
         return rows
 
-    def _other(self, scenes: np.ndarray, taken: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        """An event of a label that is not taken, for each scene: rows and label codes, -1 and -2 where none was found."""
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        """An event of a label that is not taken, and of another file than the background's, for each scene.
+
+        Returns:
+            Rows and label codes, -1 and -2 where none was found.
+        """
         rows, codes = np.full(len(scenes), -1), np.full(len(scenes), -2)
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows < 0)
@@ -96,7 +101,9 @@ class Soundscapes:
             label = self.by_label.pick(np.zeros(len(open_), int), mix(self.seed, key("label"), scenes[open_], slot, attempt))
             good = (self.labels[label][:, None] != taken[open_]).all(axis=1)
             open_, label = open_[good], label[good]
-            clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot))
+            clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
+            apart = self.events["file"].to_numpy()[clip] != avoid[open_]
+            open_, label, clip = open_[apart], label[apart], clip[apart]
             rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
         return rows, codes
 
@@ -104,7 +111,8 @@ class Soundscapes:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
         scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
         if edit == "replace":
-            other, _ = self._other(mix(lane.scenes[scene], key("replace"), subject), self.codes[lane.clips[scene]], 9)
+            drawn = mix(lane.scenes[scene], key("replace"), subject)
+            other, _ = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
 
@@ -138,14 +146,21 @@ class Pieces:
             for step in range(0, width, EDITED):
                 for name in names:
                     tracks = self.pieces[name]
-                    order = np.argsort(mix(self.seed, key("track", lane, n), np.array([k for _, k in tracks], np.uint64)))
-                    for place in order[step : step + EDITED]:
-                        scene.append(len(scenes))
-                        subject.append(place)
-                    if step < len(tracks):
-                        scenes.append(int(mix(self.seed, key("piece", lane), n, step, keys[name])[0]))
-                        rows.append([index for index, _ in tracks] + [-1] * (width - len(tracks)))
+                    odd = bool(lane and step and step + EDITED + 1 == len(tracks))  # a last track that would have no sibling joins
+                    chosen = self._order(lane, n, tracks)[step : step + EDITED + odd]
+                    if not len(chosen) or (lane and step > EDITED and step + 1 == len(tracks)):
+                        continue
+                    scene += [len(scenes)] * len(chosen)
+                    subject += chosen.tolist()
+                    scenes.append(int(mix(self.seed, key("piece", lane), n, step, keys[name])[0]))
+                    rows.append([index for index, _ in tracks] + [-1] * (width - len(tracks)))
         return Lane(np.array(scenes, np.uint64), np.array(rows), np.array(scene), np.array(subject))
+
+    def _order(self, lane: int, n: int, tracks: list[tuple[int, int]]) -> np.ndarray:
+        """A piece's tracks in a round's order; where the lane has transfer, those with a second timbre first, so that they are siblings."""
+        drawn = mix(self.seed, key("track", lane, n), np.array([k for _, k in tracks], np.uint64))
+        only_one = np.array([self.parts[row] not in self.second for row, _ in tracks]) if lane else np.zeros(len(tracks), bool)
+        return np.lexsort((drawn, only_one))
 
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""

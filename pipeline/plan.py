@@ -25,7 +25,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
     """The plan of a run, a row a pair, parts in order.
 
     Args:
-        clips: kept clips; columns clip_id, key (uint64 of it), role, label, split, piece, part, variant.
+        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
 
@@ -33,12 +33,12 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
         RunError: an edit lacks clips or labels, and `missing` is "fail".
     """
     clips = clips.reset_index(drop=True)
-    names, labels = pd.factorize(clips["label"])
-    clips = clips.assign(code=np.where(clips["label"] == "", -1, names))
+    labels = clips["label"].str.split().str.join(" ").str.casefold()
+    clips = clips.assign(code=np.where(labels == "", -1, pd.factorize(labels)[0]), file=pd.factorize(clips["uri"])[0])
     found: list[tuple[pd.DataFrame, np.ndarray]] = []
     for split in config.splits:
         rows = clips[clips["split"] == split]
-        makers = {"soundscape": Soundscapes(rows, clips["code"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed)}
+        makers = {"soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed)}
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}
             shares = {edit: _by_kind(edit, count, makers, split, config, lacking) for edit, count in wanted.items()}
@@ -121,8 +121,3 @@ def parts(table: pa.Table) -> list[tuple[Part, pa.Table]]:
     starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     ends = np.append(starts[1:], len(numbers))
     return [(Part("pairs", int(numbers[a]), [], table["split"][int(a)].as_py()), table.slice(a, b - a)) for a, b in zip(starts, ends)]
-
-
-def keys(ids: pd.Series) -> np.ndarray:
-    """Clip ids, which are 64-bit hashes in hex, as uint64."""
-    return np.array([int(i, 16) for i in ids], np.uint64)

@@ -11,6 +11,7 @@ from manifests.errors import Rejected
 from manifests.storage import Storage
 from manifests.tables import read_table, schema_of, write_table
 from pipeline.config import Resources
+from pipeline.run import DIED
 from pipeline.sources import Listing, SourceFile
 
 FILES = 500  # a task
@@ -22,8 +23,9 @@ def measure(listing: Listing, run: Storage, resources: Resources) -> None:
     if not run.exists("sources.parquet"):
         unknown = [f.uri for f in listing.files.values() if f.status == "ok" and f.seconds is None]
         groups = [unknown[n : n + FILES] for n in range(0, len(unknown), FILES)]
-        for uris, found in zip(groups, ray.get([_probe.options(num_cpus=resources.cpus).remote(group) for group in groups])):
-            for uri, what in zip(uris, found):
+        started = [_probe.options(num_cpus=resources.cpus).remote(group) for group in groups]
+        for uris, reference in zip(groups, started):
+            for uri, what in zip(uris, probed(reference, uris, resources)):
                 file = listing.files[uri]
                 if isinstance(what, str):
                     file.status, file.reason = "rejected", what
@@ -36,6 +38,16 @@ def measure(listing: Listing, run: Storage, resources: Resources) -> None:
         return
     for row in read_table(run, "sources.parquet").to_pylist():
         listing.files[row["uri"]] = SourceFile(**row)
+
+
+def probed(reference: ray.ObjectRef, uris: list[str], resources: Resources) -> list[tuple[float, int, int] | str]:
+    """What a task found; where its process died, each file is probed by itself, and the one that kills is told."""
+    try:
+        return ray.get(reference)
+    except DIED as death:
+        if len(uris) == 1:
+            return [f"its header kills the process that reads it: {str(death).splitlines()[0]}"]
+    return [probed(_probe.options(num_cpus=resources.cpus, max_retries=0).remote([uri]), [uri], resources)[0] for uri in uris]
 
 
 @ray.remote

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.errors import RequestError, RunError
@@ -19,7 +28,7 @@ from manifests.storage import Storage
 from pipeline.config import Resources
 
 RETRIES = 2  # of a chain whose process dies, before its items are tried one by one
-DIED = (WorkerCrashedError, OutOfMemoryError, ActorDiedError, ActorUnavailableError)
+DIED = (WorkerCrashedError, OutOfMemoryError, ActorDiedError, ActorUnavailableError, NodeDiedError, ObjectLostError)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 PACKAGES = ("manifests", "stages", "pipeline")
 
@@ -33,7 +42,7 @@ class Step:
 
 
 def connect(address: str | None) -> None:
-    """Join a cluster, or start Ray on this machine, on loopback and without reports to anyone.
+    """Join a cluster, or start Ray on this machine, without dashboard and without reports to anyone.
 
     Args:
         address: "auto", host:port or ray://…; None starts Ray here, or joins the cluster that submitted this job.
@@ -54,9 +63,9 @@ def connect(address: str | None) -> None:
             ship = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"py_modules": [os.path.join(here, name) for name in PACKAGES]}
             ray.init(address=address, runtime_env=ship, **quiet)
         else:
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            ray.init(include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RequestError(f"--ray {address}: {' '.join(str(error).split())[:200]}") from None
+        raise RequestError(f"{f'--ray {address}' if address else 'Ray cannot be started here'}: {' '.join(str(error).split())[:200]}") from None
     signal.signal(signal.SIGTERM, on_terminate)
 
 
@@ -75,12 +84,17 @@ def check_place(steps: list[Step]) -> None:
     Raises:
         RequestError: the pools and one task together want more than the cluster has.
     """
-    have = ray.cluster_resources()
+    have, links = ray.cluster_resources(), [resources for resources, _ in _links(steps)]
     for name, unit in (("cpus", "CPU"), ("gpus", "GPU")):
-        pools = sum(getattr(s.resources, name) * s.resources.actors for s in steps if s.resources.actors)
-        task = max((getattr(s.resources, name) for s in steps if not s.resources.actors), default=0)
+        pools = sum(getattr(link, name) * link.actors for link in links if link.actors)
+        task = max((getattr(link, name) for link in links if not link.actors), default=0)
         if pools + task > have.get(unit, 0):
             raise RequestError(f"resources: the pools want {pools:g} {unit}s and a task {task:g} more; the cluster has {have.get(unit, 0):g}")
+
+
+def _links(steps: list[Step]) -> list[tuple[Resources, list[Callable]]]:
+    """Neighbouring steps of equal resources, taken together."""
+    return [(resources, [step.function for step in group]) for resources, group in itertools.groupby(steps, key=lambda step: step.resources)]
 
 
 def check_nodes(run: Storage, source: str | None) -> None:
@@ -126,12 +140,13 @@ class Chain:
     def __init__(self, steps: list[Step], work: Any):
         self._work = ray.put(work)
         self._links = []
-        for resources, group in itertools.groupby(steps, key=lambda step: step.resources):
+        links = _links(steps)
+        for resources, functions in links:
             asked = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
             pool = [_Worker.options(max_restarts=-1, **asked).remote() for _ in range(resources.actors or 0)]
-            self._links.append(([step.function for step in group], asked, itertools.cycle(pool) if pool else None))
-        self._pooled = sum(r.cpus * r.actors for r in {step.resources for step in steps} if r.actors)
-        self._task_cpus = max((step.resources.cpus for step in steps if not step.resources.actors), default=1) or 1
+            self._links.append((functions, asked, itertools.cycle(pool) if pool else None))
+        self._pooled = sum(resources.cpus * resources.actors for resources, _ in links if resources.actors)
+        self._task_cpus = max((resources.cpus for resources, _ in links if not resources.actors), default=1) or 1
 
     def start(self, part: Part) -> ray.ObjectRef:
         """Submit a part's chain; the reference is to its record."""
@@ -196,17 +211,17 @@ def run_parts(parts: Iterator[Part], steps: list[Step], work: Any, item_id: Call
         try:
             yield part, ray.get(done)
         except DIED as death:
-            if part.skip:
+            if part.last:
                 failed.append(f"{part.name} ({_first_line(death)})")
                 continue
-            part.skip = _killers(chain, part, item_id)
-            if not part.skip:  # nothing dies alone: what killed it came from outside; a last try
-                part.skip = {"": ""}
+            part.skip, part.last = _killers(chain, part, item_id), True  # where nothing dies alone, what killed it came from outside
             flying[chain.start(part)] = part
         except RayTaskError as error:
             if isinstance(error.cause, OSError) and error.cause.errno in NO_ROOM:
                 raise error.cause from None
             failed.append(f"{part.name} ({type(error.cause).__name__}: {_first_line(error.cause)})")
+        except RayError as error:
+            failed.append(f"{part.name} ({_first_line(error)})")
     if failed:
         raise RunError(f"{len(failed)} parts failed, the others are done: {'; '.join(failed[:3])}{' …' if failed[3:] else ''}")
 

@@ -62,12 +62,14 @@ def list_sources(config: Config) -> Listing:
     files: dict[str, SourceFile] = {}
     named: list[Clip] = []
     digest = hashlib.sha256()
+    pieces = sounds = 0  # of soundfont sources so far
     for index, source in enumerate(config.sources):
         if isinstance(source, Soundfont):
             soundfont.check()
             long = SOUNDFONT_SCENES * config.audio.seconds
-            played = [soundfont.piece(config.seed, n, long, source=index) for n in range(source.pieces)]
-            played += [soundfont.sound(config.seed, n, long, source=index) for n in range(source.sounds)]
+            played = [soundfont.piece(config.seed, pieces + n, long, source=index) for n in range(source.pieces)]
+            played += [soundfont.sound(config.seed, sounds + n, long, source=index) for n in range(source.sounds)]
+            pieces, sounds = pieces + source.pieces, sounds + source.sounds
             named += played
             files |= {clip.uri: SourceFile(clip.uri, index, seconds=clip.end) for clip in played}
             continue
@@ -181,6 +183,7 @@ def _number(text: str) -> float:
 
 
 def _clip(uri: str, domain: str, **known: str) -> Clip:
+    known["label"] = " ".join(known.get("label", "").split())
     return Clip(uri, 0.0, 0.0, source=0, domain=domain, tier="synthetic", **known)
 
 

@@ -18,6 +18,8 @@ def components(clips: pd.DataFrame) -> np.ndarray:
         (clips,) int labels.
     """
     ties = [clips["uri"], clips["clip_id"], clips["group"]]
+    if "unit" in clips:  # of an earlier split of the same clips: it knows of duplicates that are gone
+        ties.append(clips["unit"])
     if clips["speaker"].replace("", pd.NA).nunique() > 1:
         ties.append(clips["speaker"])
     rows, columns, first = [], [], len(clips)
@@ -30,6 +32,23 @@ def components(clips: pd.DataFrame) -> np.ndarray:
     rows, columns = np.concatenate(rows), np.concatenate(columns)
     graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(first, first))
     return connected_components(graph, directed=False)[1][: len(clips)]
+
+
+def keys(ids: pd.Series) -> np.ndarray:
+    """Clip ids, which are 64-bit hashes in hex, as uint64."""
+    return np.array([int(i, 16) for i in ids], np.uint64)
+
+
+def with_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.DataFrame:
+    """Clips that were kept, in order of their ids, each with its unit (named by a clip of it) and its split.
+
+    Args:
+        clips: columns clip_id, uri, group, speaker, unit, role, reason; duplicates, which have a reason, tie what they stand in.
+    """
+    found = components(clips)
+    clips = clips.assign(unit=clips["clip_id"].groupby(found).transform("min"))
+    clips = clips[clips["reason"].isna()].sort_values("clip_id").reset_index(drop=True)
+    return clips.assign(split=deal(clips.assign(key=keys(clips["clip_id"])), shares, seed))
 
 
 def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline import commit, plan
 from pipeline.config import Config
-from pipeline.split import quotas
+from pipeline.split import keys, quotas, with_splits
 
 
 def open_run(root: str) -> tuple[Storage, dict]:
@@ -21,9 +21,12 @@ def open_run(root: str) -> tuple[Storage, dict]:
     """
     run = Storage(root)
     try:
-        return run, run.read_json("run.json")
+        facts = run.read_json("run.json")
     except (OSError, ValueError):
-        raise RequestError(f"{root}: holds no run (no run.json that can be read)") from None
+        facts = None
+    if not isinstance(facts, dict) or not {"identity", "state", "configuration"} <= facts.keys():
+        raise RequestError(f"{root}: holds no run (no run.json that can be read)")
+    return run, facts
 
 
 def table(root: str) -> str:
@@ -67,11 +70,11 @@ def status(root: str) -> str:
 def planned(config: Config, root: str) -> str:
     """What a build would make; exact where the run holds clips, else what the configuration asks for."""
     run = Storage(root)
-    exact = run.exists("clips/clips.parquet")
     lacking: list[str] = []
+    exact = run.exists("clips/clips.parquet") and _same_clips(open_run(root)[1]["configuration"], config.model_dump(mode="json"))
     if exact:
-        clips = read_table(run, "clips/clips.parquet").to_pandas()
-        rows = plan.plan(clips.assign(key=plan.keys(clips["clip_id"])), config, "0" * 8, lacking).select(["edit", "split", "part"]).to_pandas()
+        clips = with_splits(read_table(run, "clips/clips.parquet").to_pandas(), config.splits, config.seed)
+        rows = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, "0" * 8, lacking).select(["edit", "split", "part"]).to_pandas()
         counts = rows.groupby(["edit", "split"]).size().to_dict()
         shards = rows["part"].nunique()
     else:
@@ -82,5 +85,10 @@ def planned(config: Config, root: str) -> str:
     lines = [f"  {'edit':12}" + "".join(f"{split:>9}" for split in config.splits)]
     lines += [f"  {edit:12}" + "".join(f"{counts.get((edit, split), 0):>9}" for split in config.splits) for edit in config.wanted]
     lines.append(f"  {total} pairs in about {shards} shards, about {size / 1e9:.2f} GB of FLAC at most")
-    lines.append("  exact: the run's clips were read" if exact else "  at most: the run holds no clips yet, so this is what the configuration asks for")
+    lines.append("  exact: the run's clips were read" if exact else "  at most: there are no clips of this configuration yet, so this is what it asks for")
     return "\n".join([*lines, *(f"  left out: {line}" for line in lacking)])
+
+
+def _same_clips(one: dict, other: dict) -> bool:
+    """Whether two configurations make the same clips."""
+    return all(one[name] == other[name] for name in ("audio", "sources", "clips"))

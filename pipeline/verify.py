@@ -54,9 +54,11 @@ def verify(root: str, count: int) -> list[str]:
     faults = [*_tables(rows, plan), *_splits(clips), *_files(run, index, bool(facts["clips_of"]))]
     chosen = set(sorted(rows.loc[rows["kept"], "pair_id"], key=lambda pair: key("verify", pair))[:count])
     seen: dict[str, str] = {}
+    known = rows.drop_duplicates("pair_id").set_index("pair_id")
+    siblings = known[known["kept"]].groupby("part").groups  # a part's pairs, which are whole scenes, are one shard
     for shard in tqdm(index, desc="shards", unit=" shard", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10):
         try:
-            faults += _shard(run, shard, facts["identity"][:8], rows, clips, seen, chosen)
+            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get(shard["part"], []), clips, seen, chosen)
         except (OSError, tarfile.TarError) as error:
             faults.append(f"{shard['name']}: cannot be read: {error}")
     missing = sorted(set(rows.loc[rows["kept"], "pair_id"]) - set(seen))
@@ -75,10 +77,11 @@ def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
 
 
 def _splits(clips: dict[str, Clip]) -> Iterator[str]:
-    """A file or a group on two sides of the split."""
+    """A file, a group or a speaker on two sides of the split."""
     sides: dict[tuple[str, str], set[str]] = {}
+    several = len({clip.speaker for clip in clips.values() if clip.speaker}) > 1
     for clip in clips.values():
-        for what, name in (("recording", clip.uri), ("group", clip.group)):
+        for what, name in (("recording", clip.uri), ("group", clip.group), ("speaker", clip.speaker if several else "")):
             if name:
                 sides.setdefault((what, name), set()).add(clip.split)
     for (what, name), splits in sides.items():
@@ -110,7 +113,8 @@ def _same_bytes(run: Storage, name: str, sha256: str) -> Iterator[str]:
         yield f"{name}: its bytes were altered after it was committed"
 
 
-def _shard(run: Storage, shard: dict, run8: str, rows: pd.DataFrame, clips: dict[str, Clip], seen: dict[str, str], chosen: set[str]) -> Iterator[str]:
+def _shard(run: Storage, shard: dict, run8: str, known: pd.DataFrame, expected: list[str], clips: dict[str, Clip], seen: dict[str, str],
+           chosen: set[str]) -> Iterator[str]:
     samples: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(run.read(shard["name"]))) as tar:
         for member in tar:
@@ -118,7 +122,7 @@ def _shard(run: Storage, shard: dict, run8: str, rows: pd.DataFrame, clips: dict
             if kind in samples.setdefault(pair, {}):
                 yield f"pair {pair}: {kind} twice in {shard['name']}"
             samples[pair][kind] = tar.extractfile(member).read()
-    known = rows.set_index("pair_id")
+    gains: dict[str, float] = {}
     if len(samples) != shard["pairs"]:
         yield f"{shard['name']}: holds {len(samples)} pairs, shards/index.json says {shard['pairs']}"
     for pair, files in samples.items():
@@ -131,14 +135,15 @@ def _shard(run: Storage, shard: dict, run8: str, rows: pd.DataFrame, clips: dict
         try:
             said = json.loads(files["json"])
             faults = list(_said(pair, said, shard["split"], run8, known, clips))
+            if not faults and gains.setdefault(said["scene_id"], said["gain_db"]) != said["gain_db"]:
+                faults = [f"its gain is {said['gain_db']} dB, that of its siblings {gains[said['scene_id']]} dB"]
             if not faults and pair in chosen:
                 faults = check_pair(said, decode_flac(files["source.flac"], dtype="int16"), decode_flac(files["target.flac"], dtype="int16"),
                                     clips, lambda clip: read_clip(run, clip))
-        except (ValueError, RuntimeError, OSError, Rejected) as error:
-            faults = [f"cannot be checked: {error}"]
+        except (ValueError, RuntimeError, OSError, KeyError, TypeError, IndexError, Rejected) as error:  # of what its json says
+            faults = [f"cannot be checked: {type(error).__name__}: {error}"]
         yield from (f"pair {pair}: {fault}" for fault in faults)
-    scenes = {known.loc[pair, "scene_id"] for pair in samples if pair in known.index}
-    for pair in known.index[known["scene_id"].isin(scenes) & known["kept"]].difference(list(samples)):
+    for pair in sorted(set(expected) - set(samples)):
         yield f"pair {pair}: not in {shard['name']} with its siblings"
 
 

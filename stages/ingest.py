@@ -21,7 +21,7 @@ RANGE = 30.0  # dB: a frame is active within this of the loudest 0.2 s
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What a clip must keep to. Sources of the numbers: Scaper, MMEdit's recipe, and judgement (see the README)."""
+    """What a clip must keep to: numbers of our own judgement; MMEdit's recipe has events of 2 to 5 s."""
 
     event_seconds: tuple[float, float] = (0.5, 6.0)  # active time of an event
     background_active: float = 0.9  # share of a background that is active, at least

@@ -28,7 +28,7 @@ SECOND_TIMBRES = 2  # tracks of a piece that are also played by another program,
 
 def piece(seed: int, number: int, seconds: float, **known) -> Clip:
     """A piece of music still to be played: one window, from which `play` gives one clip a track."""
-    name = f"piece-{number:05d}"
+    name = f"piece-{number:05d}"  # its number among all pieces of a run
     return Clip(f"{SCHEME}{seed}/{name}", 0.0, seconds, domain="music", tier="demo", role="track", group=f"soundfont/{name}", piece=name, **known)
 
 

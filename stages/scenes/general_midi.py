@@ -146,9 +146,6 @@ UNPITCHED = (
     "reverse cymbal", "guitar fret noise", "breath noise", "seashore", "bird tweet", "telephone ring", "helicopter",
     "applause", "gunshot")
 
-# Program -> what it sounds like. Fret noise (120) and breath noise (121) are left out: too faint to be an event.
-EFFECTS = {program: UNPITCHED[program - 112] for program in range(122, 128)}
-
 # Pitch on the drum channel -> what it sounds like, where one stroke alone is recognised. Of near-doubles (two cowbells,
 # six toms) one stands for all; the kick, hi-hats and side stick say little on their own and are left out.
 PERCUSSION = {

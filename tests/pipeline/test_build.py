@@ -95,6 +95,49 @@ def test_another_configuration_is_refused_and_overwrite_starts_anew(small_run, a
     assert audioedit("verify", third).returncode == 0
 
 
+def test_overwrite_starts_a_finished_run_anew_and_a_kill_while_clearing_leaves_nothing_that_looks_done(audioedit, tmp_path, write_config, ray_head):
+    config, run = write_config(edits={"remove": 6}), tmp_path / "run"
+    assert audioedit("build", config, "-o", run, "--ray", ray_head).returncode == 0
+    made = shards(run)
+    again = audioedit("build", config, "-o", run, "--ray", ray_head, "--overwrite")
+    assert again.returncode == 0 and shards(run) == made, again.stderr
+    # what a kill in the middle of clearing leaves: the record that says so, and some of the files
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "identity": "", "state": "failed"}))
+    (run / "clips" / "clips.parquet").unlink()
+    refused = audioedit("build", config, "-o", run, "--ray", ray_head)
+    assert refused.returncode == 2 and "--overwrite" in refused.stderr
+    assert audioedit("build", config, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0 and shards(run) == made
+
+
+def test_a_first_write_that_was_killed_does_not_lock_anyone_out(audioedit, tmp_path, write_config, ray_head):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".run.json.0123456789ab.tmp").write_text("{")
+    done = audioedit("build", write_config(edits={"remove": 6}), "-o", run, "--ray", ray_head)
+    assert done.returncode == 0, done.stderr
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_clips_of_another_kind_of_run_are_refused(small_run, audioedit, tmp_path, write_config):
+    config = write_config(audio={"sample_rate": 8000, "seconds": 3.0})
+    refused = audioedit("build", config, "-o", tmp_path / "run", "--clips", small_run)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "8000" in refused.stderr and not (tmp_path / "run").exists()
+    nowhere = audioedit("build", config, "-o", tmp_path / "run", "--clips", tmp_path / "nowhere")
+    assert nowhere.returncode == 2 and "holds no run" in nowhere.stderr and not (tmp_path / "run").exists()
+
+
+def test_a_report_of_a_run_that_is_not_done(small_run, audioedit, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    facts = json.loads((small_run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "state": "running"}))
+    told = audioedit("report", run)
+    assert told.returncode == 1 and told.stderr.count("\n") == 1 and "not done" in told.stderr
+    (run / "run.json").write_text("[]")
+    assert audioedit("report", run).returncode == 2
+
+
 def test_plan_is_an_upper_bound_then_exact(small_run, audioedit, tmp_path, write_config):
     config = small_run.parent / "small.yaml"
     bound = audioedit("plan", config, "-o", tmp_path / "none")

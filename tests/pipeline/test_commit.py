@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-from manifests.errors import RequestError
+from manifests.errors import RequestError, RunError
 from manifests.part import Part
 from manifests.storage import Storage
 from pipeline.commit import commit, records, reveal, rows_of
@@ -34,6 +34,19 @@ def test_a_part_done_twice_is_recorded_once_and_the_loser_leaves_nothing(tmp_pat
     for _ in range(2):
         index = reveal(run, found[7], "shard.tar", "shards/train-000000.tar")
         assert run.read("shards/train-000000.tar") == bytes([winner]) * 100 and index["bytes"] == 100
+
+
+def test_a_store_that_refuses_a_creation_that_succeeded_costs_nothing(tmp_path):
+    """An object store may answer the retry of a creation whose first answer was lost: it exists already, by our own hand."""
+
+    class Forgetful(Storage):
+        def create(self, name: str, data: bytes) -> bool:
+            super().create(name, data)
+            return False
+
+    run = Forgetful(str(tmp_path))
+    record = commit(run, Part("pairs", 0, []), rows(1), {"shard.tar": b"whole"}, {})
+    assert run.read(f"{record['attempt']}/shard.tar") == b"whole"
 
 
 def test_an_attempt_that_died_before_its_record_is_no_record(tmp_path):
@@ -76,6 +89,15 @@ def test_a_lease_of_a_dead_process_or_an_expired_one_is_taken_over(tmp_path):
     run.write_json("run.json", {**FACTS, "lease": {"driver": "x", "pid": gone.pid, "host": "elsewhere", "expires": time.time() + 20}})
     with pytest.raises(RequestError, match="on elsewhere"):
         Lease(run, FACTS)
+
+
+def test_a_driver_that_lost_its_run_hears_of_it_and_changes_nothing(tmp_path):
+    run = Storage(str(tmp_path))
+    with pytest.raises(RunError, match="another driver has taken over"), Lease(run, FACTS) as lease:
+        taken = {**FACTS, "state": "done", "lease": {"driver": "other", "pid": 1, "host": "elsewhere", "expires": time.time() + 20}}
+        run.write_json("run.json", taken)
+        lease.update(state="failed")
+    assert run.read_json("run.json") == taken
 
 
 def test_a_run_that_fails_says_so(tmp_path):

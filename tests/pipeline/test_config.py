@@ -76,6 +76,7 @@ def refusal(tmp_path, capsys):
     ({"split": {"train": 1.0}}, "split", "is 1.2, not 1"),
     ({"split": {"train": 1.5, "val": -0.5, "test": 0}}, "split.train", "1"),
     ({"shards": {"pairs": 0}}, "shards.pairs", "1"),
+    ({"shards": {"pairs": 9000}}, "shards.pairs", "at most"),
     ({"missing": "ignore"}, "missing", "'fail' or 'skip'"),
     ({"clips": {"floor_db": "low"}}, "clips.floor_db", "number"),
     ({"clips": {"event_seconds": [1]}}, "clips.event_seconds.1", "required"),

@@ -4,13 +4,16 @@ import os
 import signal
 import sys
 
+import numpy as np
 import pytest
 import ray
+import soundfile
 from cluster import Head, short_folder
 
 from manifests.errors import RequestError, RunError
 from manifests.part import Part
 from pipeline.config import Resources
+from pipeline.probe import probed
 from pipeline.run import Chain, Step, check_nodes, check_place, connect, run_parts
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
@@ -123,6 +126,20 @@ def test_a_node_that_cannot_read_is_named(tmp_path):
     assert os.listdir(tmp_path / "run") == []
     with pytest.raises(RequestError, match=f"node {os.uname().nodename} .* cannot read the source file"):
         check_nodes(Storage(str(tmp_path / "run")), str(tmp_path / "gone.wav"))
+
+
+@ray.remote(max_retries=0)
+def dies():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_headers_whose_task_dies_are_read_one_by_one(tmp_path):
+    good, bad = str(tmp_path / "good.wav"), str(tmp_path / "bad.wav")
+    soundfile.write(good, np.zeros(1600), 16_000)
+    (tmp_path / "bad.wav").write_text("no sound")
+    found = probed(dies.remote(), [good, bad], CPU)
+    assert found[0] == (0.1, 16_000, 1) and "not audio" in found[1]
+    assert "kills the process" in probed(dies.remote(), [good], CPU)[0]
 
 
 def test_no_cluster_there():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.chance import mix
-from pipeline.split import components, deal, quotas
+from pipeline.split import components, deal, quotas, with_splits
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -27,6 +27,15 @@ def test_units_are_tied_by_file_group_content_and_speaker():
     assert same(components(table(uri=["a", "b", "b", "c"], group=["x", "x", "", ""], clip_id=["1", "2", "3", "3"]))) == [{0, 1, 2, 3}]
     assert same(components(table(speaker=["anna", "ben", "anna", ""]))) == [{0, 2}, {1}, {3}]
     assert len(same(components(table(speaker=["anna", "anna", "", ""])))) == 4  # one voice: split by recording
+
+
+def test_clips_taken_from_another_run_keep_ties_that_only_duplicates_showed():
+    clips = table(uri=["a", "a", "b", "b"], clip_id=["0a", "0b", "0b", "0c"], role=["event"] * 4)
+    clips["reason"] = [None, None, "the same sound as a", None]
+    first = with_splits(clips, SHARES, 1)
+    assert first["unit"].nunique() == 1 and len(first) == 3
+    again = with_splits(first, SHARES, 2)
+    assert again["unit"].nunique() == 1 and again["split"].nunique() == 1
 
 
 @settings(max_examples=100, deadline=None)

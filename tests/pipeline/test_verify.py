@@ -115,6 +115,7 @@ def test_a_sound_run_has_no_fault(run):
     (said(edit_spans=[[0.0, 0.5]]), "edit_spans [[0.0, 0.5]] are not where"),
     (said(split="val"), "split"),
     (params(before=[0], after=[0, 1]), "from its params"),
+    (said(gain_db=-3.0), "its gain is"),
     (louder_event, "LU over the background, params say"),
 ])
 def test_a_changed_pair_is_named_with_what_is_wrong(run, audioedit, how, told):
