@@ -218,6 +218,8 @@ def _in_words(error: ValidationError) -> str:
     if kind.startswith("union_tag"):
         return f"{key}: kind must be one of folder, manifest, soundfont"
     message = fault["msg"].removeprefix("Value error, ")
+    if not place and kind == "value_error":
+        return message  # of the whole: it names its key itself
     given = "" if kind in ("missing", "value_error") or isinstance(fault["input"], (dict, list)) else f", not {fault['input']!r}"
     return f"{key}: {message[0].lower()}{message[1:]}{given}"
 
