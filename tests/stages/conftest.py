@@ -11,7 +11,10 @@ import soundfile
 from manifests.audio import encode_flac
 from manifests.chance import generator
 from manifests.clip import Clip
-from manifests.scene import Scene
+from manifests.pair import Pair
+from manifests.scene import Rendered, Scene
+from stages.edit import edit, sides
+from stages.render import render
 from stages.scenes import piece, soundscape
 
 RATE = 16_000
@@ -37,6 +40,17 @@ class Sounds:
 
     def read(self, clip: Clip) -> bytes:
         return self.flac[clip.clip_id]
+
+    def read_off(self, scene: Scene, asked: list[tuple[str, int]], seed: int) -> tuple[Rendered, list[Pair]]:
+        """A scene rendered, and its pairs: (edit, stem) each."""
+        rendered = render(scene, self.clips, self.read, generator(seed, "loudness"))
+        pairs = []
+        for name, stem in asked:
+            pair = Pair(f"key-{name}-{stem}", scene.scene_id, name, "synthetic", "synthetic", "sound", "en", "train", 0)
+            pair.before, pair.after, pair.edited = sides(scene, name, stem)
+            pairs.append(pair)
+        edit(rendered, pairs)
+        return rendered, pairs
 
     def samples(self, name: str) -> np.ndarray:
         """A clip at its own level, by another way than the code's: float64 (channels, samples)."""

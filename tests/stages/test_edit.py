@@ -11,24 +11,12 @@ from hypothesis import strategies as st
 from manifests.chance import generator
 from manifests.pair import Pair
 from manifests.scene import Rendered, Scene, Stem
-from stages.edit import PEAK_DBFS, edit, sides, spans
+from stages.edit import PEAK_DBFS, sides, spans
 from stages.render import render
 
 STEP = 1 / 32768
 light = settings(max_examples=15, deadline=None)
 seeds, numbers, channels = st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 2)
-
-
-def read_off(scene: Scene, sounds, asked: list[tuple[str, int]], seed: int) -> tuple[Rendered, list[Pair]]:
-    """A scene's pairs: (edit, stem) each."""
-    rendered = render(scene, sounds.clips, sounds.read, generator(seed, "loudness"))
-    pairs = []
-    for name, stem in asked:
-        pair = Pair(f"key-{name}-{stem}", scene.scene_id, name, "synthetic", "synthetic", "sound", "en", "train", 0)
-        pair.before, pair.after, pair.edited = sides(scene, name, stem)
-        pairs.append(pair)
-    edit(rendered, pairs)
-    return rendered, pairs
 
 
 def difference(pair: Pair) -> np.ndarray:
@@ -55,7 +43,7 @@ def outside(pair: Pair) -> np.ndarray:
 @given(seeds, numbers, channels)
 def test_add_gives_the_event_and_nothing_outside_its_spans(make_soundscape, seed, events, channels):
     scene, sounds = make_soundscape(seed, events, channels)
-    rendered, pairs = read_off(scene, sounds, [("add", stem) for stem in range(1, events + 1)], seed)
+    rendered, pairs = sounds.read_off(scene, [("add", stem) for stem in range(1, events + 1)], seed)
     for stem, pair in enumerate(pairs, 1):
         assert np.abs(difference(pair) - placed(rendered, stem)).max() <= 2 * STEP
         assert not difference(pair)[:, outside(pair)].any()
@@ -67,7 +55,7 @@ def test_add_gives_the_event_and_nothing_outside_its_spans(make_soundscape, seed
 @given(seeds, numbers, channels)
 def test_remove_is_add_read_backwards_and_extract_gives_what_it_took(make_soundscape, seed, events, channels):
     scene, sounds = make_soundscape(seed, events, channels)
-    _, (added, removed, extracted) = read_off(scene, sounds, [("add", 1), ("remove", 1), ("extract", 1)], seed)
+    _, (added, removed, extracted) = sounds.read_off(scene, [("add", 1), ("remove", 1), ("extract", 1)], seed)
     np.testing.assert_array_equal(removed.source, added.target)
     np.testing.assert_array_equal(removed.target, added.source)
     assert not difference(removed)[:, outside(removed)].any()
@@ -80,7 +68,7 @@ def test_remove_is_add_read_backwards_and_extract_gives_what_it_took(make_sounds
 @given(seeds, numbers, channels)
 def test_replace_is_the_new_event_less_the_old(make_soundscape, seed, events, channels):
     scene, sounds = make_soundscape(seed, events, channels, others=events)
-    rendered, pairs = read_off(scene, sounds, [("replace", stem) for stem in range(1, events + 1)], seed)
+    rendered, pairs = sounds.read_off(scene, [("replace", stem) for stem in range(1, events + 1)], seed)
     for stem, pair in enumerate(pairs, 1):
         assert pair.edited == [stem, events + stem]
         assert np.abs(difference(pair) - placed(rendered, events + stem) + placed(rendered, stem)).max() <= 2 * STEP
@@ -92,7 +80,7 @@ def test_replace_is_the_new_event_less_the_old(make_soundscape, seed, events, ch
 @given(seeds, channels)
 def test_transfer_leaves_the_other_stems_as_they_are(make_piece, seed, channels):
     scene, sounds = make_piece(seed, 3, channels)
-    rendered, (transferred, without) = read_off(scene, sounds, [("transfer", 2), ("remove", 2)], seed)
+    rendered, (transferred, without) = sounds.read_off(scene, [("transfer", 2), ("remove", 2)], seed)
     np.testing.assert_array_equal(transferred.source, without.source)
     for side, stem in ((transferred.source, 2), (transferred.target, 3)):
         assert np.abs(side * STEP - without.target * STEP - placed(rendered, stem)).max() <= 2 * STEP
@@ -103,7 +91,7 @@ def test_transfer_leaves_the_other_stems_as_they_are(make_piece, seed, channels)
 def test_equal_sides_are_one_array_of_16_bits(make_soundscape, seed, events, channels):
     scene, sounds = make_soundscape(seed, events, channels)
     asked = [(name, stem) for name in ("remove", "extract") for stem in range(1, min(events, 2) + 1)]
-    _, pairs = read_off(scene, sounds, [*asked, ("replace", 1)], seed)
+    _, pairs = sounds.read_off(scene, [*asked, ("replace", 1)], seed)
     assert len({id(pair.source) for pair in pairs}) == 1
     assert len({id(pair.target) for pair in pairs}) == len(pairs)
     for pair in pairs:
@@ -118,7 +106,7 @@ def test_no_side_peaks_over_minus_1_dbfs_and_one_gain_serves_all(make_soundscape
     scene, sounds = make_soundscape(seed, events, channels, seconds=2.0)
     for stem in scene.stems[1:]:
         stem.snr_db = 25.0
-    _, pairs = read_off(scene, sounds, [("add", 1), ("remove", 1), ("extract", 1), ("replace", 1)], seed)
+    _, pairs = sounds.read_off(scene, [("add", 1), ("remove", 1), ("extract", 1), ("replace", 1)], seed)
     highest = max(np.abs(side.astype(int)).max() for pair in pairs for side in (pair.source, pair.target))
     assert highest <= 10 ** (PEAK_DBFS / 20) * 32768 + 0.5
     assert {pair.gain_db for pair in pairs} == {scene.gain_db}
@@ -131,7 +119,7 @@ def test_what_would_clip_is_brought_just_under_the_peak(make_soundscape):
         scene.stems[1].snr_db = 25.0
         rendered = render(scene, sounds.clips, sounds.read, generator(seed, "loudness"))
         before = scene.gain_db
-        _, pairs = read_off(scene, sounds, [("add", 1), ("extract", 1)], seed)
+        _, pairs = sounds.read_off(scene, [("add", 1), ("extract", 1)], seed)
         if scene.gain_db < before:
             highest = max(np.abs(side.astype(int)).max() for pair in pairs for side in (pair.source, pair.target))
             assert 20 * np.log10(highest / 32768) == pytest.approx(PEAK_DBFS, abs=0.01)
@@ -146,7 +134,7 @@ def test_what_would_clip_is_brought_just_under_the_peak(make_soundscape):
 def test_what_is_written_of_a_pair_gives_its_samples_again(make_soundscape, make_piece, seed, channels):
     for make, asked in ((make_soundscape, [("add", 1), ("remove", 2), ("extract", 1), ("replace", 1)]), (make_piece, [("transfer", 2), ("extract", 0)])):
         scene, sounds = make(seed, 2 if make is make_soundscape else 3, channels)
-        _, pairs = read_off(scene, sounds, asked, seed)
+        _, pairs = sounds.read_off(scene, asked, seed)
         for pair in pairs:
             recipe = json.loads(json.dumps({"stems": [asdict(stem) for stem in scene.stems], "gain_db": pair.gain_db}))
             for wanted, got in ((pair.before, pair.source), (pair.after, pair.target)):

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.chance import generator
 from manifests.pair import SCORES, Pair
 from manifests.scene import Rendered, Scene, Stem
-from stages.edit import edit, sides
-from stages.render import render
 from stages.score import overlap, quiet_fault, score
 
 light = settings(max_examples=12, deadline=None)
@@ -19,13 +16,7 @@ COMPUTED = {"duration_s", "overlap_ratio", "source_lufs", "target_lufs", "source
 
 
 def scored(scene: Scene, sounds, asked: list[tuple[str, int]], seed: int) -> tuple[Rendered, list[Pair]]:
-    rendered = render(scene, sounds.clips, sounds.read, generator(seed, "loudness"))
-    pairs = []
-    for name, stem in asked:
-        pair = Pair(f"key-{name}-{stem}", scene.scene_id, name, "synthetic", "synthetic", "sound", "en", "train", 0)
-        pair.before, pair.after, pair.edited = sides(scene, name, stem)
-        pairs.append(pair)
-    edit(rendered, pairs)
+    rendered, pairs = sounds.read_off(scene, asked, seed)
     for pair in pairs:
         score(rendered, pair)
     return rendered, pairs
