@@ -65,7 +65,7 @@ class Soundscapes:
             level += [n] * len(order)
         scenes, anchors = np.concatenate(scenes), np.concatenate(anchors)
         rows = self._fill(scenes, anchors)
-        return _emit(scenes, rows, level, count, first=1)
+        return _emit(scenes, rows, level, count)
 
     def _fill(self, scenes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         """The clips of each scene: background, anchor, up to three more events, all of different labels."""
@@ -171,8 +171,8 @@ class Pieces:
         return scene, subject, other
 
 
-def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int, first: int) -> Lane:
-    """Read subjects off scenes: the anchor, and one other event; in a round no clip is a subject twice."""
+def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int) -> Lane:
+    """Read subjects off soundscapes, whose first clip is the background: the anchor, and one other event; in a round no clip is a subject twice."""
     used: dict[int, int] = {}
     scene, subject = [], []
     for i, (clips, n) in enumerate(zip(rows.tolist(), level)):
@@ -181,7 +181,7 @@ def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int, fi
         if clips[0] < 0:
             continue
         found = 0
-        for column in range(first, len(clips)):
+        for column in range(1, len(clips)):
             clip = clips[column]
             if clip >= 0 and found < EDITED and used.get(clip, 0) <= n:
                 used[clip] = used.get(clip, 0) + 1
