@@ -78,8 +78,8 @@ class Lease:
             return
         with self._lock:
             self._facts["lease"] = None
-            if self._facts["state"] == "running" and kind is not None:
-                self._facts["state"] = "failed" if issubclass(kind, Exception) else "running"
+            if self._facts["state"] == "running" and kind is not None and issubclass(kind, Exception):  # an interrupt is no failure
+                self._facts["state"] = "failed"
             try:
                 self._run.write_json("run.json", self._facts)
             except OSError:
