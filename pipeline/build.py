@@ -208,7 +208,10 @@ def _state(storage: Storage, identity: str, overwrite: bool) -> str | None:
         return None
     _, there = open_run(storage.root)
     if there["identity"] == identity and not overwrite:
-        return "already" if there["state"] == "done" else None
+        if there["state"] != "done":
+            return None
+        storage.remove(commit.ATTEMPTS)  # left where the driver was killed after its last record
+        return "already"
     if not overwrite:
         raise RequestError(f"{storage.root}: holds a run of another configuration or of other source files; choose another folder, or give --overwrite")
     check_free(storage, there)

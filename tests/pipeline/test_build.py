@@ -1,6 +1,7 @@
 """A build as a whole, through the command line."""
 
 import json
+import shutil
 import time
 
 import pandas as pd
@@ -108,6 +109,14 @@ def test_overwrite_starts_a_finished_run_anew_and_a_kill_while_clearing_leaves_n
     refused = audioedit("build", config, "-o", run, "--ray", ray_head)
     assert refused.returncode == 2 and "--overwrite" in refused.stderr
     assert audioedit("build", config, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0 and shards(run) == made
+
+
+def test_leavings_of_a_driver_killed_after_its_last_record_are_removed(small_run, audioedit, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    (run / ".attempts" / "pairs-00000-x").mkdir(parents=True)
+    again = audioedit("build", small_run.parent / "small.yaml", "-o", run)
+    assert again.returncode == 0 and "nothing to do" in again.stdout and not (run / ".attempts").exists()
 
 
 def test_a_first_write_that_was_killed_does_not_lock_anyone_out(audioedit, tmp_path, write_config, ray_head):
