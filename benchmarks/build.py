@@ -73,7 +73,7 @@ class Work:
         config = configuration(self.bank, count).model_copy(update={"seed": offset})
         table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), config, "benchmrk", [])
         self._count += 1
-        work = pairs.PairWork(str(self.folder / f"run{self._count}"), offset, RATE, 1, round(SECONDS * RATE), tuple(config.filters.rules))
+        work = build.pair_work(config, str(self.folder / f"run{self._count}"))
         return list(build.pair_parts(plan.parts(table), self.clips)), work
 
     def on_ray(self, count: int, offset: int = 0) -> float:
@@ -196,7 +196,8 @@ def plan_a_million(options: argparse.Namespace) -> None:
     index = np.arange(count + 1)
     clips = pd.DataFrame({
         "clip_id": [f"{i:016x}" for i in ids], "key": ids, "uri": [f"{i}.flac" for i in index], "role": np.where(index % 10 == 0, "background", "event"),
-        "label": [f"ground {i % 37}" if i % 10 == 0 else f"label {i % 400}" for i in index], "piece": "", "part": "", "variant": 0, "group": "", "speaker": ""})
+        "label": [f"ground {i % 37}" if i % 10 == 0 else f"label {i % 400}" for i in index], "piece": "", "part": "", "variant": 0, "group": "",
+        "speaker": "", "source": 0, "editable": 0, "leak_db": None})
     config = Config.model_validate({"seed": 1, "sources": [{"kind": "soundfont"}], "edits": dict.fromkeys(("add", "remove", "extract", "replace"), 250_000)})
     plans = []
     for table in (clips.iloc[:-1], clips):

@@ -99,7 +99,7 @@ def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
             sound.seek(first)
         audio = sound.read(max(0, last - first), dtype="float32", always_2d=True).T
     except soundfile.LibsndfileError as error:
-        raise Rejected(f"damaged or truncated: {error.error_string}") from None
+        raise Rejected(f"damaged or truncated{_said('libsndfile', error.error_string)}") from None
     if audio.shape[1] < last - first:
         raise Rejected(f"truncated: {audio.shape[1] / sound.samplerate:.2f} s of {end - start:.2f} s decode")
     return audio[VORBIS_5_1] if sound.format == "OGG" and len(audio) == 6 else audio
@@ -129,7 +129,7 @@ def _probe_av(file: str | BinaryIO) -> tuple[float, int, int]:
                 raise Rejected("its length is unknown")
             return seconds, stream.rate, stream.channels
     except (av.FFmpegError, UnicodeError) as error:
-        raise Rejected(f"not audio that can be read: {_words(error)}") from None
+        raise Rejected(f"damaged, or not audio{_said('FFmpeg', getattr(error, 'strerror', None) or '')}") from None
 
 
 def _stream(container: av.container.InputContainer) -> av.AudioStream:
@@ -157,7 +157,7 @@ def _decode_av(file: str | BinaryIO, start: float, end: float) -> tuple[np.ndarr
                 if at is not None and at + got / rate >= end:
                     break
     except (av.FFmpegError, UnicodeError) as error:
-        raise Rejected(f"not audio that can be read: {_words(error)}") from None
+        raise Rejected(f"damaged, or not audio{_said('FFmpeg', getattr(error, 'strerror', None) or '')}") from None
     if not pieces or len({p.shape[0] for p in pieces}) > 1:
         raise Rejected("no samples" if not pieces else "its number of channels changes")
     audio, at = np.concatenate(pieces, axis=1), at or 0.0
@@ -179,8 +179,10 @@ def _planar(frame: av.AudioFrame) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+def _said(decoder: str, words: str) -> str:
+    """What a decoder gives as its reason, where that is more than a number."""
+    words = words.removeprefix("Error : ").rstrip(". ")
+    return f" ({decoder}: {words})" if words and "rror number" not in words else ""
 
 
 def _to_channels(audio: np.ndarray, channels: int) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-ROLES = ("event", "background", "either", "track")
+ROLES = ("event", "background", "either", "track", "stem", "utterance")
+
+TIERS = ("demo", "synthetic", "real")  # from low to high
 
 
 @dataclass
@@ -17,7 +19,7 @@ class Clip:
     end: float
     source: int  # which of the configuration's sources
     domain: str  # sound | music | speech
-    tier: str  # synthetic | demo; pairs inherit the lowest
+    tier: str  # one of TIERS; a pair has the lowest of its clips
     label: str = ""
     caption: str = ""
     transcript: str = ""
@@ -27,8 +29,8 @@ class Clip:
     license: str = ""
     group: str = ""  # recordings of one group never stand in two splits
     metadata: str = ""  # further columns of the manifest, JSON text
-    piece: str = ""  # of a track: the piece it belongs to
-    part: str = ""  # of a track: its part in the piece ("melody"); one part may have a second, other timbre
+    piece: str = ""  # of a track or a stem: the piece, or the window of a recording, that it belongs to
+    part: str = ""  # of a track or a stem: its part in the piece ("melody"); one part may have a second, other timbre
     variant: int = 0  # of a track: 0 as composed, 1 by another program
 
     clip_id: str = ""  # hash of the decoded samples
@@ -40,6 +42,13 @@ class Clip:
     dc_offset: float | None = None
     clip_ratio: float | None = None  # share of samples at full scale
     bandwidth_hz: float | None = None  # 99 % of the energy lies under it
+    leak_db: float | None = None  # of a stem: what a second separation finds of it in the rest, over the stem itself
+    separation_error_db: float | None = None  # of a stem: what its recording's stems leave over, under the recording
+    words: str = ""  # of an utterance: its words and where it may be cut, see speech.to_json
+    editable: int = 0  # of an utterance: stretches of words that can be taken out
+    transcribed_by: str = ""  # the engine that gave the transcript, where the source gave none
+    alignment_confidence: float | None = None  # how sure the aligner is of the words, 0 to 1
+    chars_per_second: float | None = None  # of the transcript, over the time from first to last word
     reason: str | None = None  # why it was rejected; null if it was kept
 
     tar: str = ""  # the file that holds it, relative to the run, or a URI

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from manifests.tables import schema_of
 
-EDITS = ("add", "remove", "extract", "replace", "transfer")
+EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute")
 LICENSES = ("cc0-1.0", "public-domain", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0",
             "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")  # from lax to strict
 
@@ -41,18 +41,21 @@ class QualityRow:
     snr_db: float | None = None  # the edited sound over the background, LU
     local_snr_db: float | None = None  # the edited sound over all else in its own span, LU
     active_ratio: float | None = None  # share of the pair in which the edited sound is within 30 dB of its loudest
-    leak_db: float | None = None
-    join_level_db: float | None = None
-    join_f0_semitones: float | None = None
-    floor_step_db: float | None = None
+    leak_db: float | None = None  # of a stem that stands alone as the target: what is found of it again in the rest
+    join_level_db: float | None = None  # the loudest join, under the speech
+    join_f0_semitones: float | None = None  # the widest step of pitch over a join
+    floor_step_db: float | None = None  # the widest step of the noise floor between joined pieces
+    alignment_confidence: float | None = None
+    chars_per_second: float | None = None
     clap_source: float | None = None
     clap_target: float | None = None
     clap_gain: float | None = None
     wer_source: float | None = None
     wer_target: float | None = None
-    asr_choice: str | None = None
+    asr_choice: str | None = None  # whose text is heard on the target: source | target | neither
     speaker_overlap: float | None = None
     separation_error_db: float | None = None
+    transcribed_by: str = ""  # the engine, where the source gave no transcript
     license: str = ""
     clip_ids: list[str] = field(default_factory=list)
     seconds_render: float | None = None

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+MIXED = ("background", "event", "track", "rest", "speech")  # what a mixture is made of; "rest" is what a separation leaves over
+
 
 @dataclass
 class Stem:
     """One clip, placed. Counts are samples at the scene's rate; `clip`[offset : offset + length] sounds at `onset`."""
 
     clip_id: str
-    role: str  # background | event | track | other: what may come in the place of an event or a track
+    role: str  # one of MIXED, or: other (may come in for an event or a track), kept (of speech, when words are gone), words (put in)
     label: str
     onset: int
     offset: int
@@ -19,7 +21,7 @@ class Stem:
     fade_out: int
     gain_db: float = 0.0  # on the clip's own level; the scene's gain comes on top
     snr_db: float | None = None  # events: asked loudness over the background, LU
-    place_of: int | None = None  # role "other": the stem that it may take the place of
+    place_of: int | None = None  # role other: the stem that it may take the place of
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Scene:
     """The recipe of a mixture: with its clips at hand, it gives the same samples again."""
 
     scene_id: str
-    kind: str  # soundscape | piece
+    kind: str  # soundscape | piece | separated | remix | utterance
     split: str
     sample_rate: int
     channels: int
@@ -37,8 +39,12 @@ class Scene:
 
     @property
     def mixture(self) -> list[int]:
-        """The stems that sound together; the rest may come in for one of them."""
-        return [i for i, stem in enumerate(self.stems) if stem.role != "other"]
+        """The stems that sound together; others may come in for one of them."""
+        return [i for i, stem in enumerate(self.stems) if stem.role in MIXED]
+
+    def length(self, stems: list[int]) -> int:
+        """Samples of a side: the scene's, but an utterance ends where its words do."""
+        return max(self.stems[i].onset + self.stems[i].length for i in stems) if self.kind == "utterance" else self.samples
 
 
 @dataclass
@@ -58,8 +64,8 @@ class Rendered:
         return gains
 
     def sum(self, stems: list[int]) -> np.ndarray:
-        """The named stems at their gains, added in order: float32 (channels, samples)."""
-        total = np.zeros((self.scene.channels, self.scene.samples), np.float32)
+        """The named stems at their gains, added in order: float32 (channels, samples of this side)."""
+        total = np.zeros((self.scene.channels, self.scene.length(stems)), np.float32)
         gains = self.gains(stems).astype(np.float32)
         for i in sorted(stems):
             stem = self.scene.stems[i]

@@ -17,12 +17,13 @@ from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
-from pipeline import commit, finish, pairs, plan, probe, report, run
+from pipeline import commit, engines, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
 from pipeline.lease import Lease, check_free
 from pipeline.sources import Listing, clip_parts, list_sources, windows
 from pipeline.split import keys, with_splits
 from pipeline.status import open_run
+from stages.engines import espeak, soundfont
 
 VERSION = "0.1.0"
 PACKAGES = ("ray", "numpy", "soundfile", "pyarrow")  # whose versions run.json tells
@@ -84,24 +85,29 @@ def _check_named(config: Config, listing: Listing) -> None:
     if config.missing == "skip":
         return
     named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
-    played = {clip.uri for clip in named if clip.uri.startswith("soundfont:")}  # each may turn out to be of another label
-    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece})
-    pieces = any(clip.piece for clip in named)
+    played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
+    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece and clip.role not in ("utterance", "stem")})
+    pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:
+        if edit.startswith("speech_"):
+            if not speech:
+                raise RequestError(f"edit '{edit}' needs speech: add a source of domain speech or of kind espeak, or set missing: skip")
+            continue
         fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
         if edit == "transfer" and not pieces:
             raise RequestError("edit 'transfer' needs pieces of music with known stems: add a source of kind soundfont, or set missing: skip")
-        if edit != "transfer" and labels < fewest and (edit == "replace" or not pieces):
+        if edit != "transfer" and labels < fewest and (edit == "replace" or not (pieces or stems)):
             raise RequestError(f"edit '{edit}' needs sounds of {fewest} labels, the sources name {labels}: add recordings, or set missing: skip")
 
 
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
     """Both phases and the end, on a connected Ray; `clips` are another run's, if they are taken from there."""
     render, stages = pair_steps(config), config.resources
-    for steps in (render, [run.Step(clip_phase.ingest_part, stages.ingest)]):
+    for steps in (render, clip_steps(config)):
         run.check_place(steps)
-    real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith("soundfont:")), None)
+    real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith((soundfont.SCHEME, espeak.SCHEME))), None)
     run.check_nodes(storage, real)
+    engines.check(engines.needed(config, listing, clips is not None))
     if clips is None:
         probe.measure(listing, storage, stages.ingest)
         found = windows(listing, config.audio.seconds)
@@ -117,8 +123,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     write_table(storage, "plan.parquet", table)
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking})
-    work = pairs.PairWork(storage.root, config.seed, config.audio.sample_rate, config.audio.channels,
-                          round(config.audio.seconds * config.audio.sample_rate), tuple(config.filters.rules))
+    work = pair_work(config, storage.root)
     _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
     lease.update()  # a driver that lost its run must not finish it
     kept = finish.finish(storage, len(parts))
@@ -136,11 +141,25 @@ def pair_steps(config: Config) -> list[run.Step]:
             run.Step(pairs.shard_part, stages.shard), run.Step(pairs.commit_pairs, stages.shard)]
 
 
+def pair_work(config: Config, root: str) -> pairs.PairWork:
+    """What pair parts need to know of a run."""
+    audio, recognizer = config.audio, config.scorers.asr and engines.specification(config.scorers.asr)
+    samples = round(audio.seconds * audio.sample_rate)
+    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, recognizer, tuple(config.filters.rules))
+
+
+def clip_steps(config: Config) -> list[run.Step]:
+    """What is done to a clip part."""
+    stages = config.resources
+    return [run.Step(clip_phase.ingest_part, stages.ingest), run.Step(clip_phase.separate_part, stages.separate),
+            run.Step(clip_phase.transcribe_part, stages.transcribe), run.Step(clip_phase.commit_clips, stages.ingest)]
+
+
 def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part], lease: Lease) -> pd.DataFrame:
     lease.update(counts={**lease.counts, "clip_parts": len(parts)})
-    work = clip_phase.ClipWork(storage.root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips)
-    steps = [run.Step(clip_phase.ingest_part, config.resources.ingest), run.Step(clip_phase.commit_clips, config.resources.ingest)]
-    _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), steps, work, storage, clip_phase.item_id, "items")
+    specs = {name: engines.specification(getattr(config, name)) for name in ("separator", "transcriber", "synthesizer")}
+    work = clip_phase.ClipWork(storage.root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips, **specs)
+    _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), clip_steps(config), work, storage, clip_phase.item_id, "items")
     clips = clip_phase.gather(storage, [clip for clip in listing.named if clip.reason is not None])
     finish.write_sources(storage, listing)
     if clips["reason"].notna().all():

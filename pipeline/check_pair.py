@@ -9,11 +9,13 @@ from manifests.audio import to_int16
 from manifests.clip import Clip
 from manifests.loudness import k_weight, peak_dbfs
 from manifests.scene import Scene, Stem
-from stages.edit import PEAK_DBFS, spans
+from stages.edit import PEAK_DBFS, edit_spans, spans
 from stages.render import cut, stem_loudness
+from stages.scenes import utterance
 
 STEPS = 1  # of 32,768: how far a pair made again may be off
 SNR_TOLERANCE = 0.5  # LU
+FADE_LIMIT = 0.020  # s, of a cross-fade in speech
 
 
 def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[str, Clip], read: Callable[[Clip], bytes]) -> list[str]:
@@ -29,11 +31,11 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
     stems = [Stem(**stem) for stem in params["stems"]]
     scene = Scene(said["scene_id"], params["kind"], said["split"], said["sample_rate"], source.shape[0], params["samples"], stems, said["gain_db"])
     audio = [cut(stem, clips[stem.clip_id], read(clips[stem.clip_id])) for stem in stems]
-    if source.shape[0] != target.shape[0] or source.shape[1] != target.shape[1]:
+    if source.shape[0] != target.shape[0] or (source.shape[1] != target.shape[1] and scene.kind != "utterance"):
         return [f"source is {source.shape}, target {target.shape} (channels, samples)"]
     expected = [_sum(scene, audio, params[side]) for side in ("before", "after")]
     faults = _differences(source, target, *expected)
-    if [list(span) for span in spans(scene, params["edited"])] != said["edit_spans"]:
+    if edit_spans(scene, params["before"], params["after"], params["edited"]) != said["edit_spans"]:
         faults.append(f"edit_spans {said['edit_spans']} are not where its edited stems lie")
     labels = [stem.label for stem in stems if stem.label and stem.role != "other"]
     if len(set(labels)) < len(labels):
@@ -41,12 +43,14 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
     loudest = max(peak_dbfs(source), peak_dbfs(target))
     if loudest > PEAK_DBFS + 0.01:
         faults.append(f"it peaks at {loudest:.2f} dBFS, over {PEAK_DBFS:g}")
+    if scene.kind == "utterance":
+        return faults or _speech_faults(said["edit"], scene, source, target, params)
     return faults or [*_edit_faults(said["edit"], scene, source, target, params), *_level_faults(scene, audio, params)]
 
 
 def _sum(scene: Scene, audio: list[np.ndarray], stems: list[int]) -> np.ndarray:
     """The sum of stems by their params, rounded once; adds up in float64, so that it shares no step with rendering."""
-    total = np.zeros((scene.channels, scene.samples))
+    total = np.zeros((scene.channels, scene.length(stems)))
     for i in stems:
         stem = scene.stems[i]
         total[:, stem.onset : stem.onset + stem.length] += 10 ** ((stem.gain_db + scene.gain_db) / 20) * audio[i].astype(np.float64)
@@ -101,6 +105,21 @@ def _edit_faults(edit: str, scene: Scene, source: np.ndarray, target: np.ndarray
         "transfer": len(edited) == 2 and before ^ after == edited and len(before) == len(after),
     }[edit]
     return faults if right else [*faults, f"its stems before and after are not those of {edit}"]
+
+
+def _speech_faults(edit: str, scene: Scene, source: np.ndarray, target: np.ndarray, params: dict) -> list[str]:
+    """What a speech edit promises: outside its span, cross-fades included, the sides are the same samples, shifted."""
+    before, after = utterance.spans(scene, params["before"], params["after"])
+    faults = [] if [n / scene.sample_rate for n in before] == params["source_span"] else ["its source_span is not where its pieces join"]
+    if max(stem.fade_in for stem in scene.stems) > FADE_LIMIT * scene.sample_rate:
+        faults.append(f"a cross-fade is longer than {FADE_LIMIT * 1000:g} ms")
+    ends = [(source[:, : before[0]], target[:, : after[0]]), (source[:, before[1] :], target[:, after[1] :])]
+    if not all(np.array_equal(*sides) for sides in ends):
+        faults.append(f"{edit} changes something outside its span")
+    pieces = {"speech_delete": (1, 2, 0), "speech_insert": (2, 1, 0), "speech_substitute": (3, 1, 1)}[edit]
+    if tuple(len(params[name]) for name in ("before", "after", "edited")) != pieces:
+        faults.append(f"its stems before and after are not those of {edit}")
+    return faults
 
 
 def _level_faults(scene: Scene, audio: list[np.ndarray], params: dict) -> list[str]:

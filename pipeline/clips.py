@@ -1,61 +1,117 @@
 """Phase 1: a clip part's windows become stored clips."""
 
 import io
+import json
 import tarfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from manifests.clip import Clip
+from manifests.errors import Rejected
 from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import concat, schema_of, table_of, write_table
 from pipeline import commit
-from stages.ingest import Gates, ingest
+from pipeline.alone import give_up_after
+from stages.engines import espeak, registry
+from stages.engines.protocols import Transcriber
+from stages.ingest import Gates, ingest, store
+from stages.separate import separate
 from stages.shard import add_member
+from stages.transcribe import transcribe
 
 TAR = "clips.tar"
-HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit")
+KINDS = {"separate": "separator", "transcribe": "transcriber"}  # the engine that a stage wants
+FENCED = 20  # utterances of a source and language, at least, for some to be out of the ordinary
+HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "words")
 
 
 @dataclass(frozen=True)
 class ClipWork:
-    """What every clip part needs to know of the run."""
+    """What every clip part needs to know of the run; engines by their specification, JSON text."""
 
     run: str
     rate: int
     channels: int
     seconds: float
     gates: Gates
+    separator: str
+    transcriber: str
+    synthesizer: str
 
 
 def ingest_part(part: Part, work: ClipWork) -> dict:
-    """Ingest a part's windows, one after the other."""
-    started, clips = time.perf_counter(), []
+    """Ingest a part's windows, one after the other; in every step one that takes longer than `clips.time_limit` ends the process."""
+    started, clips, limit = time.perf_counter(), [], work.gates.time_limit
     for window in part.items:
         if reason := part.skip.get(item_id(window)):
-            clips.append((replace(window, reason=reason), b""))
+            clips.append((replace(window, reason=reason), None))
         else:
-            clips += ingest(window, work.rate, work.channels, work.seconds, work.gates)
-    return {"part": part, "clips": clips, "seconds": time.perf_counter() - started}
+            synthesizer = registry.load("synthesizer", json.loads(work.synthesizer)) if window.uri.startswith(espeak.SCHEME) else None
+            with give_up_after(limit, f"not decoded after {limit:g} s: given up"):
+                clips += ingest(window, work.rate, work.channels, work.seconds, work.gates, synthesizer)
+    return {"part": part, "clips": clips, "stages": [_stage("ingest", started, part.items, clips)]}
+
+
+def separate_part(state: dict, work: ClipWork) -> dict:
+    """Take those of a part's recordings apart that are to be."""
+    return _each("separate", "stem", state, work, work.separator, lambda separator, clip, audio: separate(clip, audio, work.rate, separator))
+
+
+def transcribe_part(state: dict, work: ClipWork) -> dict:
+    """Find the words of a part's utterances."""
+    engine = json.loads(work.transcriber)["engine"]
+
+    def find(transcriber: Transcriber, clip: Clip, audio: np.ndarray) -> list[tuple[Clip, np.ndarray]]:
+        return [transcribe(clip, audio, work.rate, transcriber, engine, work.gates)]
+
+    return _each("transcribe", "utterance", state, work, work.transcriber, find)
+
+
+def _each(stage: str, role: str, state: dict, work: ClipWork, spec: str, function: Callable) -> dict:
+    """Let a stage's engine make of each kept clip of a role what it makes of it; the other clips go by."""
+    todo = [clip for clip, _ in state["clips"] if clip.reason is None and clip.role == role]
+    if not todo:
+        return state
+    engine = registry.load(KINDS[stage], json.loads(spec))
+    started, clips, limit = time.perf_counter(), [], work.gates.time_limit
+    for clip, audio in state["clips"]:
+        if clip.reason is not None or clip.role != role:
+            clips.append((clip, audio))
+            continue
+        try:
+            with give_up_after(limit, f"{stage} took more than {limit:g} s: given up"):
+                clips += function(engine, clip, audio)
+        except Rejected as rejected:
+            clips.append((replace(clip, reason=str(rejected)), None))
+    return {**state, "clips": clips, "stages": [*state["stages"], _stage(stage, started, todo, clips)]}
+
+
+def _stage(name: str, started: float, items: list, clips: list) -> dict:
+    return {"stage": name, "seconds": time.perf_counter() - started, "items": len(items), "bytes": sum(a.nbytes for _, a in clips if a is not None)}
 
 
 def commit_clips(state: dict, work: ClipWork) -> dict:
     """Store a part's clips in one tar and commit it."""
-    part, buffer, rows = state["part"], io.BytesIO(), []
-    stored = {}
+    started, part, buffer, rows = time.perf_counter(), state["part"], io.BytesIO(), []
+    stored: dict[str, tuple[int, int]] = {}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for clip, flac in state["clips"]:
-            if flac and clip.clip_id not in stored:
-                add_member(tar, f"{clip.clip_id}.flac", flac)
-                end = tar.offset
-                stored[clip.clip_id] = end - -(-len(flac) // 512) * 512
-            where = {"tar": tar_name(part.number), "offset": stored[clip.clip_id], "size": len(flac)} if flac else {}
-            rows.append(replace(clip, **where))
+        for clip, audio in state["clips"]:
+            if clip.reason is None:
+                clip, flac = store(clip, audio, work.rate)
+                if clip.clip_id not in stored:
+                    add_member(tar, f"{clip.clip_id}.flac", flac)
+                    stored[clip.clip_id] = tar.offset - -(-len(flac) // 512) * 512, len(flac)
+                offset, size = stored[clip.clip_id]
+                clip = replace(clip, tar=tar_name(part.number), offset=offset, size=size)
+            rows.append(clip)
     seconds = sum(clip.duration for clip in rows)
-    stages = [{"stage": "ingest", "seconds": state["seconds"], "items": len(part.items), "bytes": buffer.tell()}]
+    stages = [*state["stages"], {"stage": "store", "seconds": time.perf_counter() - started, "items": len(rows), "bytes": buffer.tell()}]
     outcome = {"items": len(part.items), "kept": len(stored), "audio_seconds": round(seconds, 3), "stages": stages}
     return commit.commit(Storage(work.run), part, table_of(rows, Clip), {TAR: buffer.getvalue()}, outcome)
 
@@ -88,7 +144,26 @@ def gather(run: Storage, rejected: list[Clip]) -> pd.DataFrame:
     first = sounding.groupby("clip_id")["uri"].transform("first")
     again = sounding.index[sounding.duplicated("clip_id")]
     clips.loc[again, "reason"] = "the same sound as " + first[again].astype(str)
+    doubled = clips["piece"].isin(clips.loc[again[clips.loc[again, "role"] == "stem"], "piece"]) & (clips["role"] == "stem") & clips["reason"].isna()
+    clips.loc[doubled, "reason"] = "another stem of its recording is the same sound as one before"  # the rest would no longer sum to it
+    _fence(clips)
     clips["status"] = clips["reason"].isna().map({True: "ok", False: "rejected"})
     shown = clips.drop(columns=list(HIDDEN)).rename(columns={"uri": "file"})
     write_table(run, "quality/clips.parquet", pa.Table.from_pandas(shown, preserve_index=False))
     return clips[clips["clip_id"] != ""].drop(columns="status")
+
+
+def _fence(clips: pd.DataFrame) -> None:
+    """Give utterances a reason that are spoken much slower or faster than the others of their source and language.
+
+    The fence is Tukey's, one and a half interquartile ranges outside the quartiles, as in Emilia's pipeline.
+    """
+    speech = clips[(clips["role"] == "utterance") & clips["reason"].isna()]
+    for _, found in speech.groupby(["source", "language"]):
+        if len(found) < FENCED:
+            continue
+        speeds = found["chars_per_second"]
+        low, high = speeds.quantile([0.25, 0.75])
+        low, high = low - 1.5 * (high - low), high + 1.5 * (high - low)
+        for row in found.index[(speeds < low) | (speeds > high)]:
+            clips.loc[row, "reason"] = f"{speeds[row]:.1f} characters a second; those of its source are spoken at {low:.1f} to {high:.1f}"

@@ -38,6 +38,7 @@ class Folder(Strict):
     label: Literal["parent", "stem"] | None = None
     role: Literal["event", "background", "either"] | None = None
     license: str = ""
+    separate: bool = False
 
 
 class Manifest(Strict):
@@ -46,6 +47,7 @@ class Manifest(Strict):
     kind: Literal["manifest"]
     path: str
     domain: Literal["sound", "music", "speech"] = "sound"
+    separate: bool = False
 
 
 class Soundfont(Strict):
@@ -56,7 +58,28 @@ class Soundfont(Strict):
     sounds: int = Field(0, ge=0)
 
 
-Source = Annotated[Folder | Manifest | Soundfont, Field(discriminator="kind")]
+class Espeak(Strict):
+    """Embedded: sentences of a built-in grammar, spoken by a synthesizer's voices in turn."""
+
+    kind: Literal["espeak"]
+    utterances: int = Field(0, ge=0)
+
+
+Source = Annotated[Folder | Manifest | Soundfont | Espeak, Field(discriminator="kind")]
+SOURCES = ("folder", "manifest", "soundfont", "espeak")
+
+
+class Engine(BaseModel):
+    """An outside model by name, or as package.module:Class; what stands beside the name are its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    engine: str
+
+
+class Scorers(Strict):
+    """What listens to finished pairs."""
+
+    asr: Engine | None = Engine(engine="pocketsphinx")
 
 
 class Edit(Strict):
@@ -70,6 +93,11 @@ class Filters(Strict):
         Rule(score="target_peak_dbfs", max=0.0),
         Rule(score="local_snr_db", min=-5.0, domain="sound"),
         Rule(score="local_snr_db", min=-25.0, domain="music"),
+        Rule(score="join_level_db", max=-25.0),
+        Rule(score="join_f0_semitones", max=5.0),
+        Rule(score="floor_step_db", max=3.0),
+        Rule(score="wer_source", max=0.0),
+        Rule(score="asr_choice", equals="target"),
     ]
 
 
@@ -99,6 +127,8 @@ class Resources(Strict):
 
 class Stages(Strict):
     ingest: Resources = Resources()
+    separate: Resources = Resources()
+    transcribe: Resources = Resources()
     render: Resources = Resources()
     score: Resources = Resources()
     shard: Resources = Resources()
@@ -110,6 +140,10 @@ class Config(Strict):
     seed: int = Field(0, ge=0)
     audio: Audio = Audio()
     sources: list[Source] = Field(min_length=1)
+    separator: Engine = Engine(engine="hpss")
+    transcriber: Engine = Engine(engine="pocketsphinx")
+    synthesizer: Engine = Engine(engine="espeak")
+    scorers: Scorers = Scorers()
     clips: Gates = Gates()
     missing: Literal["fail", "skip"] = "fail"
     edits: dict[str, Edit]
@@ -211,12 +245,12 @@ def _in_words(error: ValidationError) -> str:
     """The first fault in one line: the key, what is wrong, what would be right."""
     faults = error.errors(include_url=False)
     fault = next((f for f in faults if f["type"] in UNKNOWN), faults[0])  # a misspelt key is also a missing one
-    place = [" ".join(str(p).split()) for p in fault["loc"] if p not in ("folder", "manifest", "soundfont")]
+    place = [" ".join(str(p).split()) for p in fault["loc"] if p not in SOURCES]
     key, kind = ".".join(place) or "configuration", fault["type"]
     if kind in UNKNOWN:
         return f"{key}: unknown key{_nearest(place[-1], _all_keys()) if place else ''}"
     if kind.startswith("union_tag"):
-        return f"{key}: kind must be one of folder, manifest, soundfont"
+        return f"{key}: kind must be one of {', '.join(SOURCES)}"
     message = fault["msg"].removeprefix("Value error, ")
     if not place and kind == "value_error":
         return message  # of the whole: it names its key itself

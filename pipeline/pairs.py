@@ -1,5 +1,6 @@
 """Phase 2: a pair part's scenes become pairs in a shard."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from manifests.chance import generator
-from manifests.clip import Clip
+from manifests.clip import TIERS, Clip
 from manifests.errors import Rejected
 from manifests.pair import QUALITY, Pair, strictest
 from manifests.part import Part
@@ -15,15 +16,17 @@ from manifests.scene import Rendered, Scene
 from manifests.storage import Storage, split_uri
 from pipeline import commit
 from stages.edit import edit, sides
+from stages.engines import registry
 from stages.filter import Rule, judge
-from stages.instruct import instruct
+from stages.instruct import instruct, instruct_speech
 from stages.render import render
-from stages.scenes import piece, soundscape
+from stages.scenes import piece, separated, soundscape, utterance
 from stages.score import quiet_fault, score
+from stages.score_speech import score_speech
 from stages.shard import shard
 
 TAR = "shard.tar"
-TIERS = ("demo", "synthetic", "real")  # from low to high
+REAL = ("separated", "remix")  # kinds of scene in which one side is a recording as it was
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class PairWork:
     rate: int
     channels: int
     samples: int
+    join_db: float
+    recognizer: str | None  # its specification, JSON text
     rules: tuple[Rule, ...]
 
 
@@ -69,30 +74,54 @@ def render_part(part: Part, work: PairWork) -> dict:
 
 def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[Clip], bytes]) -> Rendered:
     """One scene, rendered, with its pairs filled in; the stems' audio is let go."""
-    chance = generator(work.seed, item["scene_id"])
-    clips = [item["clips"][clip] for clip in item["clip_ids"]]
-    first = 0 if item["kind"] == "piece" else 1  # a soundscape's first clip is its background
-    others = {subject - first: item["clips"][other] for _, _, subject, other in item["pairs"] if other}
     scene = Scene(item["scene_id"], item["kind"], item["split"], work.rate, work.channels, work.samples)
-    scene = piece.place(scene, clips, others, chance) if first == 0 else soundscape.place(scene, clips[0], clips[1:], others, chance)
+    changes = _place(scene, item, work)
     rendered = render(scene, item["clips"], read, generator(work.seed, item["scene_id"], "loudness"))
-    for pair, (_, name, subject, _) in zip(pairs, item["pairs"]):
-        pair.before, pair.after, pair.edited = sides(scene, name, subject)
-        instruct(pair, scene)
-    edit(rendered, pairs)
-    for pair in pairs:
+    for pair, change, (_, name, subject, _) in zip(pairs, changes, item["pairs"]):
+        if change is None:
+            pair.before, pair.after, pair.edited = sides(scene, name, subject)
+            instruct(pair, scene)
+        elif isinstance(change, str):
+            pair.reason = change
+        else:
+            pair.before, pair.after, pair.edited = change.before, change.after, change.put_in
+            instruct_speech(pair, change)
+    made = [pair for pair in pairs if pair.reason is None]
+    edit(rendered, made)
+    for pair in made:
         pair.reason = quiet_fault(rendered, pair.edited)
         _describe(pair, scene, item["clips"], rendered.seconds / len(pairs))
     rendered.audio = []
     return rendered
 
 
+def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | str | None]:
+    """Place a scene's clips; for each pair what changes, or why it cannot be made, where that is not a matter of stems that come and go."""
+    chance, kind = generator(work.seed, item["scene_id"]), item["kind"]
+    clips = [item["clips"][clip] for clip in item["clip_ids"]]
+    others = {subject: item["clips"][other] for _, _, subject, other in item["pairs"] if other}
+    if kind == "utterance":
+        asked = [(name, subject, item["clips"][other] if other else None) for _, name, subject, other in item["pairs"]]
+        return utterance.place(scene, clips[0], asked, work.join_db, lambda *names: generator(work.seed, *names))
+    if kind == "soundscape":  # its first clip is its background
+        soundscape.place(scene, clips[0], clips[1:], {subject - 1: clip for subject, clip in others.items()}, chance)
+    elif kind == "piece":
+        piece.place(scene, clips, others, chance)
+    elif kind == "separated":
+        separated.place(scene, clips, chance)
+    else:
+        separated.remix(scene, *clips, chance)
+    return [None] * len(item["pairs"])
+
+
 def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:
-    clips = item["clips"].values()
+    clips, first = item["clips"].values(), item["clips"][item["clip_ids"][-1]]
+    tier = min((clip.tier for clip in clips), key=TIERS.index)
+    real = item["kind"] in REAL or (item["kind"] == "utterance" and tier != "demo")
     return Pair(
-        pair_id, item["scene_id"], name, branch="synthetic", tier=min((clip.tier for clip in clips), key=TIERS.index),
-        domain="music" if item["kind"] == "piece" else "sound", language="en", split=item["split"], part=part.number,
-        license=strictest([clip.license for clip in clips]), clip_ids=list(item["clips"]),
+        pair_id, item["scene_id"], name, branch="real" if real else "synthetic", tier=tier,
+        domain="sound" if item["kind"] == "soundscape" else first.domain, language=(item["kind"] == "utterance" and first.language) or "en",
+        split=item["split"], part=part.number, license=strictest([clip.license for clip in clips]), clip_ids=list(item["clips"]),
     )
 
 
@@ -103,20 +132,36 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     for stem in stems:
         stem["place_of"] = None if stem["place_of"] is None else used.index(stem["place_of"])
     places = {name: [used.index(i) for i in getattr(pair, name)] for name in ("before", "after", "edited")}
-    pair.params = {"kind": scene.kind, "samples": scene.samples, "snr_db": scene.stems[pair.edited[0]].snr_db, "stems": stems, **places}
-    pair.clip_ids = [scene.stems[i].clip_id for i in used]
-    pair.clips = [{"id": clip, "uri": clips[clip].uri, "license": clips[clip].license, "role": scene.stems[i].role} for i, clip in zip(used, pair.clip_ids)]
+    pair.params = {"kind": scene.kind, "samples": scene.samples, "stems": stems, **places}
+    about = clips[scene.stems[pair.edited[0] if pair.edited else 0].clip_id]
+    if scene.kind == "utterance":
+        start, end = utterance.spans(scene, pair.before, pair.after)[0]
+        pair.params["source_span"] = [start / scene.sample_rate, end / scene.sample_rate]
+        pair.transcribed_by = clips[scene.stems[0].clip_id].transcribed_by
+    else:
+        pair.params["snr_db"] = scene.stems[pair.edited[0]].snr_db
+        pair.separation_error_db = about.separation_error_db
+        pair.leak_db = about.leak_db if pair.edit == "extract" else None
+    found = {scene.stems[i].clip_id: scene.stems[i].role for i in reversed(used)}  # of a clip's stems the first tells its role
+    found = {clip: found[clip] for clip in dict.fromkeys(scene.stems[i].clip_id for i in used)}
+    pair.clip_ids = list(found)
+    pair.clips = [{"id": clip, "uri": clips[clip].uri, "license": clips[clip].license, "role": role} for clip, role in found.items()]
     pair.license = strictest([clip["license"] for clip in pair.clips])
-    pair.n_events = sum(scene.stems[i].role != "background" for i in scene.mixture)
+    pair.n_events = sum(scene.stems[i].role in ("event", "track", "speech") for i in scene.mixture)
     pair.seconds_render = seconds
 
 
 def score_part(state: dict, work: PairWork) -> dict:
     """Score a part's pairs."""
     started = time.perf_counter()
-    for rendered, pairs in state["scenes"]:
+    for item, (rendered, pairs) in zip(state["part"].items, state["scenes"]):
         for pair in pairs:
-            if rendered is not None:
+            if rendered is None or pair.source is None:
+                continue
+            if item["kind"] == "utterance":
+                recognizer = registry.load("recognizer", json.loads(work.recognizer)) if work.recognizer else None
+                score_speech(pair, rendered.scene, item["clips"], recognizer)
+            else:
                 score(rendered, pair)
     state["stages"].append(_stage("score", started, state["scenes"]))
     return state

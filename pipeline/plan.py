@@ -8,12 +8,19 @@ from manifests.chance import key, mix
 from manifests.errors import RunError
 from manifests.part import Part
 from pipeline.config import Config
-from pipeline.lanes import Lane, Pieces, Soundscapes
+from pipeline.lanes import Lane
+from pipeline.lanes.pieces import Pieces
+from pipeline.lanes.recordings import Recordings, Remixes
+from pipeline.lanes.soundscapes import Soundscapes
+from pipeline.lanes.utterances import Utterances
 from pipeline.split import quotas
 
-LANES = (("remove", "extract"), ("add", "replace", "transfer"))
-KINDS = {"add": ("soundscape", "piece"), "remove": ("soundscape", "piece"), "extract": ("soundscape", "piece"),
-         "replace": ("soundscape",), "transfer": ("piece",)}
+LANES = (("remove", "extract"), ("add", "replace", "transfer"), ("speech_delete", "speech_insert", "speech_substitute"))
+KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "piece", "remix"), "extract": ("soundscape", "piece", "separated"),
+         "replace": ("soundscape",), "transfer": ("piece",),
+         "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",)}
+
+Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances
 
 SCHEMA = pa.schema([
     ("pair_id", pa.string()), ("scene_id", pa.string()), ("kind", pa.string()), ("split", pa.string()), ("part", pa.int32()),
@@ -25,7 +32,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
     """The plan of a run, a row a pair, parts in order.
 
     Args:
-        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant.
+        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
 
@@ -38,7 +45,10 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
     found: list[tuple[pd.DataFrame, np.ndarray]] = []
     for split in config.splits:
         rows = clips[clips["split"] == split]
-        makers = {"soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed)}
+        makers = {
+            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed),
+            "separated": Recordings(rows, config.seed), "remix": Remixes(rows, config.seed), "utterance": Utterances(rows, config.seed),
+        }
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}
             shares = {edit: _by_kind(edit, count, makers, split, config, lacking) for edit, count in wanted.items()}
@@ -72,7 +82,7 @@ def _lack(edit: str, can: int, count: int, split: str, holds: str, config: Confi
     lacking.append(line)
 
 
-def _enough(maker: "Soundscapes | Pieces", number: int, counts: dict[str, int]) -> tuple[Lane, dict[str, tuple]]:
+def _enough(maker: Maker, number: int, counts: dict[str, int]) -> tuple[Lane, dict[str, tuple]]:
     """A lane long enough for all its edits (not every scene suits every edit), and each edit's pairs."""
     length = max(counts.values())
     while True:

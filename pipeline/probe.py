@@ -4,28 +4,33 @@ from dataclasses import asdict
 
 import fsspec
 import pyarrow as pa
-import ray
 
 from manifests.audio import probe
 from manifests.errors import Rejected
+from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import read_table, schema_of, write_table
+from pipeline.alone import give_up_after
 from pipeline.config import Resources
-from pipeline.run import DIED
+from pipeline.run import Step, run_parts
 from pipeline.sources import Listing, SourceFile
 
 FILES = 500  # a task
+LIMIT = 60.0  # s that a header may take
 FEWEST_BYTES = 4  # a second of audio takes more; silence in FLAC some 20
 
 
-def measure(listing: Listing, run: Storage, resources: Resources) -> None:
-    """Fill in length, rate and channels of every listed file, from sources.parquet where that exists."""
+def measure(listing: Listing, run: Storage, resources: Resources, limit: float = LIMIT) -> None:
+    """Fill in length, rate and channels of every listed file, from sources.parquet where that exists.
+
+    Args:
+        limit: s; a file whose header takes longer is rejected.
+    """
     if not run.exists("sources.parquet"):
         unknown = [f.uri for f in listing.files.values() if f.status == "ok" and f.seconds is None]
-        groups = [unknown[n : n + FILES] for n in range(0, len(unknown), FILES)]
-        started = [_probe.options(num_cpus=resources.cpus).remote(group) for group in groups]
-        for uris, reference in zip(groups, started):
-            for uri, what in zip(uris, probed(reference, uris, resources)):
+        parts = (Part("headers", n // FILES, unknown[n : n + FILES]) for n in range(0, len(unknown), FILES))
+        for part, found in run_parts(parts, [Step(_probe_files, resources), Step(_give, resources)], limit, str):
+            for uri, what in zip(part.items, found):
                 file = listing.files[uri]
                 if isinstance(what, str):
                     file.status, file.reason = "rejected", what
@@ -40,19 +45,18 @@ def measure(listing: Listing, run: Storage, resources: Resources) -> None:
         listing.files[row["uri"]] = SourceFile(**row)
 
 
-def probed(reference: ray.ObjectRef, uris: list[str], resources: Resources) -> list[tuple[float, int, int] | str]:
-    """What a task found; where its process died, each file is probed by itself, and the one that kills is told."""
-    try:
-        return ray.get(reference)
-    except DIED as death:
-        if len(uris) == 1:
-            return [f"its header kills the process that reads it: {str(death).splitlines()[0]}"]
-    return [probed(_probe.options(num_cpus=resources.cpus, max_retries=0).remote([uri]), [uri], resources)[0] for uri in uris]
+def _probe_files(part: Part, limit: float) -> list[tuple[float, int, int] | str]:
+    """What each of a part's files has."""
+    found = []
+    for uri in part.items:
+        with give_up_after(limit, f"its header was not read after {limit:g} s: given up"):
+            found.append(part.skip.get(uri) or probe_file(uri))
+    return found
 
 
-@ray.remote
-def _probe(uris: list[str]) -> list[tuple[float, int, int] | str]:
-    return [probe_file(uri) for uri in uris]
+def _give(found: list, limit: float) -> list:
+    """The end of the chain, where others commit: what was found goes to the driver."""
+    return found
 
 
 def probe_file(uri: str) -> tuple[float, int, int] | str:

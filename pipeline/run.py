@@ -1,34 +1,27 @@
 """Parts in flight on Ray: each part a chain of tasks and actor calls, a bounded number at a time. Nothing else orchestrates."""
 
 import errno
+import functools
 import itertools
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from manifests.errors import RequestError, RunError
 from manifests.part import Part
 from manifests.storage import Storage
+from pipeline.alone import DIED, OUTSIDE, Alone, Witness, watched_by
 from pipeline.config import Resources
 
-RETRIES = 2  # of a chain whose process dies, before its items are tried one by one
-DIED = (WorkerCrashedError, OutOfMemoryError, ActorDiedError, ActorUnavailableError, NodeDiedError, ObjectLostError)
+RETRIES = 2  # of a part whose node or memory is lost, before its items are tried one by one
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 PACKAGES = ("manifests", "stages", "pipeline")
 
@@ -145,24 +138,34 @@ class Chain:
             asked = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
             pool = [_Worker.options(max_restarts=-1, **asked).remote() for _ in range(resources.actors or 0)]
             self._links.append((functions, asked, itertools.cycle(pool) if pool else None))
+        self.has_pool = any(resources.actors for resources, _ in links)
         self._pooled = sum(resources.cpus * resources.actors for resources, _ in links if resources.actors)
         self._task_cpus = max((resources.cpus for resources, _ in links if not resources.actors), default=1) or 1
 
     def start(self, part: Part) -> ray.ObjectRef:
-        """Submit a part's chain; the reference is to its record."""
-        return self._submit(part, [functions for functions, *_ in self._links], RETRIES)
+        """Submit a part's chain; the reference is to its record.
 
-    def start_without_commit(self, part: Part) -> ray.ObjectRef:
-        """Submit all steps but the last, once; the reference is to nothing, or to the error."""
+        Ray repeats a task only where this is the part's last run: else an item that never ends would cost its time limit each time.
+        An actor's death takes down what waits for it too, so that those calls are always repeated.
+        """
+        return self._submit(part, [functions for functions, *_ in self._links], RETRIES if part.last else 0, RETRIES)
+
+    def start_alone(self, part: Part, name: str) -> ray.ObjectRef:
+        """Submit all steps but the last for a part of one item, named `name`, once; the reference is to nothing, or to the error."""
         steps = [functions for functions, *_ in self._links]
-        return self._submit(part, [*steps[:-1], [*steps[-1][:-1], _forget]], 0)
+        return self._submit(part, [*steps[:-1], [*steps[-1][:-1], _forget]], 0, 0, (self.witness, name))
 
-    def _submit(self, state: Any, steps: list[list[Callable]], retries: int) -> ray.ObjectRef:
+    @functools.cached_property
+    def witness(self) -> ray.actor.ActorHandle:
+        """Of the items that are tried alone."""
+        return Witness.remote()
+
+    def _submit(self, state: Any, steps: list[list[Callable]], retries: int, actor_retries: int, witness: tuple | None = None) -> ray.ObjectRef:
         for functions, (_, asked, pool) in zip(steps, self._links):
             if pool:
-                state = next(pool).run.options(max_task_retries=retries).remote(functions, state, self._work)
+                state = next(pool).run.options(max_task_retries=actor_retries).remote(functions, state, self._work, witness)
             else:
-                state = _run.options(max_retries=retries, **asked).remote(functions, state, self._work)
+                state = _run.options(max_retries=retries, **asked).remote(functions, state, self._work, witness)
         return state
 
     def in_flight(self) -> int:
@@ -171,20 +174,23 @@ class Chain:
 
 
 @ray.remote
-def _run(functions: list[Callable], state: Any, work: Any) -> Any:
-    for function in functions:
-        state = function(state, work)
-    return state
+def _run(functions: list[Callable], state: Any, work: Any, witness: tuple | None) -> Any:
+    return _through(functions, state, work, witness)
 
 
 @ray.remote
 class _Worker:
     """A process that stays, and with it what its functions have loaded."""
 
-    def run(self, functions: list[Callable], state: Any, work: Any) -> Any:
-        for function in functions:
-            state = function(state, work)
-        return state
+    def run(self, functions: list[Callable], state: Any, work: Any, witness: tuple | None) -> Any:
+        return _through(functions, state, work, witness)
+
+
+def _through(functions: list[Callable], state: Any, work: Any, witness: tuple | None) -> Any:
+    watched_by(witness)
+    for function in functions:
+        state = function(state, work)
+    return state
 
 
 def _forget(state: Any, work: Any) -> None:
@@ -194,28 +200,45 @@ def _forget(state: Any, work: Any) -> None:
 def run_parts(parts: Iterator[Part], steps: list[Step], work: Any, item_id: Callable[[Any], str]) -> Iterator[tuple[Part, dict]]:
     """Run parts' chains, a bounded number at a time, and give each part with its record as it is committed.
 
-    A chain whose process dies is tried again by Ray; if it dies each time, the part's items are tried one by one,
-    and those that kill their process are skipped with a reason when the part is run for the last time.
+    Where a chain's process dies, the part's items are tried one by one while other parts go on, and those that take their
+    process down are skipped with a reason when the part is run for the last time; with a pool, other parts wait. Where its node or its memory is lost,
+    the part is first tried twice more.
 
     Raises:
         RunError: at the end, naming the parts that failed, after all others were done; at once if the disk is full.
     """
-    chain, flying, failed, todo = Chain(steps, work), {}, [], iter(parts)
+    chain, failed, todo, lost = Chain(steps, work), [], iter(parts), Counter()
+    flying: dict[ray.ObjectRef, Part] = {}
+    alone: dict[ray.ObjectRef, Alone] = {}
+    due: list[Part] = []  # whose process died
     while True:
-        for part in itertools.islice(todo, max(0, chain.in_flight() - len(flying))):
-            flying[chain.start(part)] = part
-        if not flying:
+        while due and not (chain.has_pool and (flying or alone)):  # an actor that dies takes down all that waits for it
+            trial = Alone(due.pop(), item_id, chain.start_alone, chain.witness, chain.has_pool)
+            alone |= dict.fromkeys(trial.begin(), trial)
+        if not (chain.has_pool and (due or alone)):
+            isolated = {id(trial) for trial in alone.values()}
+            for part in itertools.islice(todo, max(0, chain.in_flight() - len(flying) - len(isolated))):
+                flying[chain.start(part)] = part
+        if not flying and not alone:
             break
-        [done], _ = ray.wait(list(flying), num_returns=1)
+        [done], _ = ray.wait([*flying, *alone], num_returns=1)
+        if trial := alone.pop(done, None):
+            alone |= dict.fromkeys(trial.after(done), trial)
+            if not trial.running:
+                trial.part.last = True  # where nothing died alone, the fault came from outside
+                flying[chain.start(trial.part)] = trial.part
+            continue
         part = flying.pop(done)
         try:
             yield part, ray.get(done)
         except DIED as death:
             if part.last:
                 failed.append(f"{part.name} ({_first_line(death)})")
-                continue
-            part.skip, part.last = _killers(chain, part, item_id), True  # where nothing dies alone, what killed it came from outside
-            flying[chain.start(part)] = part
+            elif isinstance(death, OUTSIDE) and lost[part.number] < RETRIES:
+                lost[part.number] += 1
+                flying[chain.start(part)] = part
+            else:
+                due.append(part)
         except RayTaskError as error:
             if isinstance(error.cause, OSError) and error.cause.errno in NO_ROOM:
                 raise error.cause from None
@@ -224,20 +247,6 @@ def run_parts(parts: Iterator[Part], steps: list[Step], work: Any, item_id: Call
             failed.append(f"{part.name} ({_first_line(error)})")
     if failed:
         raise RunError(f"{len(failed)} parts failed, the others are done: {'; '.join(failed[:3])}{' …' if failed[3:] else ''}")
-
-
-def _killers(chain: Chain, part: Part, item_id: Callable[[Any], str]) -> dict[str, str]:
-    """Run each item by itself, all but the commit, and tell those that take their process down."""
-    found = {}
-    for item in part.items:
-        alone = Part(part.kind, part.number, [item], part.split)
-        try:
-            ray.get(chain.start_without_commit(alone))
-        except DIED as death:
-            found[item_id(item)] = f"its process died: {_first_line(death)}"
-        except RayError:
-            continue  # an exception, not a death: it will be told when the part is run
-    return found
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,10 +9,10 @@ from manifests.chance import uniform
 
 
 def components(clips: pd.DataFrame) -> np.ndarray:
-    """The unit of the split for each clip: connected over file, group, speaker (where there are several) and content.
+    """The unit of the split for each clip: connected over file, group, speaker (where its source has several) and content.
 
     Args:
-        clips: columns uri, group, speaker, clip_id.
+        clips: columns uri, group, source, speaker, clip_id.
 
     Returns:
         (clips,) int labels.
@@ -20,8 +20,7 @@ def components(clips: pd.DataFrame) -> np.ndarray:
     ties = [clips["uri"], clips["clip_id"], clips["group"]]
     if "unit" in clips:  # of an earlier split of the same clips: it knows of duplicates that are gone
         ties.append(clips["unit"])
-    if clips["speaker"].replace("", pd.NA).nunique() > 1:
-        ties.append(clips["speaker"])
+    ties.append(clips["speaker"].where(of_several_voices(clips), ""))
     rows, columns, first = [], [], len(clips)
     for tie in ties:
         codes, names = pd.factorize(tie.mask(tie == ""))
@@ -34,6 +33,15 @@ def components(clips: pd.DataFrame) -> np.ndarray:
     return connected_components(graph, directed=False)[1][: len(clips)]
 
 
+def of_several_voices(clips: pd.DataFrame) -> pd.Series:
+    """Whether each clip's source names more than one speaker; a corpus of one voice is split by recording.
+
+    Args:
+        clips: columns source, speaker.
+    """
+    return clips["speaker"].replace("", pd.NA).groupby(clips["source"]).transform("nunique") > 1
+
+
 def keys(ids: pd.Series) -> np.ndarray:
     """Clip ids, which are 64-bit hashes in hex, as uint64."""
     return np.array([int(i, 16) for i in ids], np.uint64)
@@ -43,7 +51,7 @@ def with_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.
     """Clips that were kept, in order of their ids, each with its unit (named by a clip of it) and its split.
 
     Args:
-        clips: columns clip_id, uri, group, speaker, unit, role, reason; duplicates, which have a reason, tie what they stand in.
+        clips: columns clip_id, uri, group, source, speaker, unit, role, reason; duplicates, which have a reason, tie what they stand in.
     """
     found = components(clips)
     clips = clips.assign(unit=clips["clip_id"].groupby(found).transform("min"))
@@ -52,7 +60,7 @@ def with_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.
 
 
 def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray:
-    """Deal units to splits by rank of keyed hashes, separately where a unit holds tracks, backgrounds or only events.
+    """Deal units to splits by rank of keyed hashes, separately where a unit holds utterances, stems, tracks, backgrounds or only events.
 
     Each split gets its share of the units, and at least one where there are enough; one unit more moves few others.
 
@@ -63,7 +71,7 @@ def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray
     Returns:
         (clips,) names of splits.
     """
-    rank = clips["role"].map({"track": 2, "background": 1}).fillna(0).astype(int)
+    rank = clips["role"].map({"utterance": 4, "stem": 3, "track": 2, "background": 1}).fillna(0).astype(int)
     units = pd.DataFrame({"unit": clips["unit"], "key": clips["key"], "stratum": rank}).groupby("unit").agg({"key": "min", "stratum": "max"})
     units["draw"] = uniform(seed, 0x5B117, units["key"].to_numpy(np.uint64))
     dealt = pd.Series("", index=units.index, dtype=object)

@@ -19,6 +19,7 @@ from pipeline import commit
 from pipeline.check_pair import check_pair
 from pipeline.clips import tar_name
 from pipeline.pairs import read_clip
+from pipeline.split import of_several_voices
 from pipeline.status import open_run
 
 SAMPLE_TYPES = {
@@ -79,9 +80,9 @@ def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
 def _splits(clips: dict[str, Clip]) -> Iterator[str]:
     """A file, a group or a speaker on two sides of the split."""
     sides: dict[tuple[str, str], set[str]] = {}
-    several = len({clip.speaker for clip in clips.values() if clip.speaker}) > 1
-    for clip in clips.values():
-        for what, name in (("recording", clip.uri), ("group", clip.group), ("speaker", clip.speaker if several else "")):
+    several = of_several_voices(pd.DataFrame({name: [getattr(clip, name) for clip in clips.values()] for name in ("source", "speaker")}))
+    for clip, voices in zip(clips.values(), several):
+        for what, name in (("recording", clip.uri), ("group", clip.group), ("speaker", clip.speaker if voices else "")):
             if name:
                 sides.setdefault((what, name), set()).add(clip.split)
     for (what, name), splits in sides.items():

@@ -4,6 +4,7 @@ from manifests.audio import to_int16
 from manifests.loudness import peak_dbfs
 from manifests.pair import Pair
 from manifests.scene import Rendered, Scene
+from stages.scenes import utterance
 
 PEAK_DBFS = -1.0  # no source or target of a scene goes over it
 
@@ -37,7 +38,9 @@ def edit(rendered: Rendered, pairs: list[Pair]) -> None:
     """
     scene = rendered.scene
     wanted = {tuple(side) for pair in pairs for side in (pair.before, pair.after)}
-    possible = {tuple(side) for stem in scene.mixture for side in sides(scene, "extract", stem)[:2] + sides(scene, "remove", stem)[1:2]}
+    possible = set()
+    if scene.kind != "utterance":
+        possible = {tuple(side) for stem in scene.mixture for side in sides(scene, "extract", stem)[:2] + sides(scene, "remove", stem)[1:2]}
     peaks = {side: peak_dbfs(rendered.sum(list(side))) for side in sorted(wanted | possible)}
     over = max(peaks.values()) - PEAK_DBFS
     if over > 0:
@@ -47,7 +50,15 @@ def edit(rendered: Rendered, pairs: list[Pair]) -> None:
         pair.source, pair.target = rounded[tuple(pair.before)], rounded[tuple(pair.after)]
         pair.sample_rate, pair.gain_db = scene.sample_rate, scene.gain_db
         pair.duration_s = pair.target.shape[1] / scene.sample_rate
-        pair.edit_spans = [list(span) for span in spans(scene, pair.edited)]
+        pair.edit_spans = edit_spans(scene, pair.before, pair.after, pair.edited)
+
+
+def edit_spans(scene: Scene, before: list[int], after: list[int], edited: list[int]) -> list[list[float]]:
+    """Where in the target the edit is, in seconds [start, end]: where the edited stems sound, or where speech was joined."""
+    if scene.kind != "utterance":
+        return [list(span) for span in spans(scene, edited)]
+    _, (start, end) = utterance.spans(scene, before, after)
+    return [[start / scene.sample_rate, end / scene.sample_rate]]
 
 
 def spans(scene: Scene, stems: list[int]) -> list[tuple[float, float]]:

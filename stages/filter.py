@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from manifests.pair import SCORES, Pair
 
+CHOICE, CHOICES = "asr_choice", ("source", "target", "neither")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -12,14 +14,19 @@ class Rule:
     score: str
     min: float | None = None
     max: float | None = None
+    equals: str | None = None  # of asr_choice: source | target | neither
     domain: str | None = None  # sound | music | speech; None: all
 
     def __post_init__(self):
-        if self.score not in SCORES:
-            raise ValueError(f"unknown score '{self.score}'; one of {', '.join(SCORES)}")
+        if self.score not in (*SCORES, CHOICE):
+            raise ValueError(f"unknown score '{self.score}'; one of {', '.join((*SCORES, CHOICE))}")
+        if (self.score == CHOICE) != (self.equals is not None) or (self.score == CHOICE and (self.min, self.max) != (None, None)):
+            raise ValueError(f"the rule on '{self.score}' is wrong: {CHOICE} takes 'equals', which no other score does, and no bounds")
+        if self.equals not in (None, *CHOICES):
+            raise ValueError(f"{CHOICE} is never '{self.equals}'; one of {', '.join(CHOICES)}")
         if self.domain not in (None, "sound", "music", "speech"):
             raise ValueError(f"the rule on '{self.score}' has domain '{self.domain}'; one of sound, music, speech")
-        if self.min is None and self.max is None:
+        if self.min is None and self.max is None and self.equals is None:
             raise ValueError(f"the rule on '{self.score}' has neither min nor max")
 
     def broken_by(self, pair: Pair) -> str | None:
@@ -27,6 +34,8 @@ class Rule:
         value = getattr(pair, self.score)
         if value is None or self.domain not in (None, pair.domain):
             return None
+        if self.equals is not None:
+            return None if value == self.equals else f"{self.score} is {value}, not {self.equals}"
         if self.min is not None and value < self.min:
             return f"{self.score} < {self.min:g}"
         if self.max is not None and value > self.max:

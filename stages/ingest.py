@@ -1,7 +1,6 @@
 """Ingest: a window of a recording becomes a measured clip, or a row that says why not."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import fsspec
@@ -10,13 +9,13 @@ import numpy as np
 from manifests.audio import decode, encode_flac
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from manifests.loudness import SILENT, loudness, peak_dbfs
-from stages.engines import soundfont
+from manifests.loudness import SILENT
+from manifests.speech import to_json
+from stages.engines import espeak, soundfont
+from stages.engines.protocols import Synthesizer
+from stages.measure import FRAME, measure_levels, measure_sound
 
-FRAME = 0.025  # s, of the level that activity is read from
 EDGE = 0.025  # s kept on both sides of what is active
-QUIETEST = -80.0  # dBFS RMS: frames under it are never active
-RANGE = 30.0  # dB: a frame is active within this of the loudest 0.2 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +27,21 @@ class Gates:
     floor_db: float = 20.0  # an event's noise floor lies this far under its activity, at least
     dc_offset: float = 0.01
     clip_ratio: float = 0.001
+    utterance_seconds: tuple[float, float] = (0.5, 30.0)  # length of an utterance
+    join_db: float = -25.0  # speech is cut only where it is this quiet, under its own level
+    alignment_confidence: float = 0.5  # that an utterance's words are where they are said, at least
+    time_limit: float = 60.0  # s that decoding and measuring a window may take
 
     def __post_init__(self):
-        low, high = self.event_seconds
-        if not 0 < low < high:
-            raise ValueError(f"event_seconds goes from {low:g} to {high:g}; write the shorter first")
+        for name in ("event_seconds", "utterance_seconds"):
+            low, high = getattr(self, name)
+            if not 0 < low < high:
+                raise ValueError(f"{name} goes from {low:g} to {high:g}; write the shorter first")
+        if not 0 < self.time_limit < float("inf"):
+            raise ValueError(f"time_limit is {self.time_limit:g}; write seconds, more than 0")
 
 
-def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates) -> Iterator[tuple[Clip, bytes]]:
+def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates, synthesizer: Synthesizer | None = None) -> list[tuple[Clip, np.ndarray]]:
     """Decode, measure and judge one window.
 
     Args:
@@ -43,30 +49,37 @@ def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates)
         rate: the run's sample rate, Hz.
         channels: the run's.
         seconds: of a scene; a background is at least as long.
+        synthesizer: speaks windows that are sentences.
 
-    Yields:
-        Clips with their audio as FLAC (24 bits, normalised to -1 dBFS; `gain_db` says by how much), or
-        with a reason and no bytes. A recording gives one, a piece of music one a track.
+    Returns:
+        Clips with their audio, float32 (channels, samples), or with a reason. A recording gives one, a piece of music
+        one a track.
     """
     try:
-        found = _load(window, rate, channels)
+        found = _load(window, rate, channels, synthesizer)
     except Rejected as rejected:
-        yield replace(window, reason=str(rejected)), b""
-        return
-    for clip, audio in found:
-        clip, audio = judge(clip, audio, rate, seconds, gates)
-        if clip.reason is not None:
-            yield clip, b""
-            continue
-        gain_db = round(-1.0 - clip.peak_dbfs, 3)
-        flac = encode_flac(audio * np.float32(10 ** (gain_db / 20)), rate)
-        identity = hashlib.blake2b(np.rint(audio * 8388608).astype("<i4").tobytes(), digest_size=8).hexdigest()
-        yield replace(clip, clip_id=identity, gain_db=gain_db), flac
+        return [(replace(window, reason=str(rejected)), _none(channels))]
+    return [judge(clip, audio, rate, seconds, gates) for clip, audio in found]
 
 
-def _load(window: Clip, rate: int, channels: int) -> list[tuple[Clip, np.ndarray]]:
+def store(clip: Clip, audio: np.ndarray, rate: int) -> tuple[Clip, bytes]:
+    """A clip with its identity, and its audio as FLAC: 24 bits, normalised to -1 dBFS; `gain_db` says by how much."""
+    gain_db = round(-1.0 - clip.peak_dbfs, 3)
+    flac = encode_flac(audio * np.float32(10 ** (gain_db / 20)), rate)
+    identity = hashlib.blake2b(np.rint(audio * 8388608).astype("<i4").tobytes(), digest_size=8).hexdigest()
+    return replace(clip, clip_id=identity, gain_db=gain_db), flac
+
+
+def _none(channels: int) -> np.ndarray:
+    return np.zeros((channels, 0), np.float32)
+
+
+def _load(window: Clip, rate: int, channels: int, synthesizer: Synthesizer | None) -> list[tuple[Clip, np.ndarray]]:
     if window.uri.startswith(soundfont.SCHEME):
         return soundfont.play(window, rate, channels)
+    if window.uri.startswith(espeak.SCHEME):
+        clip, audio, words = espeak.play(window, rate, synthesizer)
+        return [(replace(clip, words=to_json(words, [])), np.repeat(audio, channels, axis=0))]
     if "://" not in window.uri:
         return [(window, decode(window.uri, window.start, window.end, rate, channels))]
     with fsspec.open(window.uri, "rb") as file:
@@ -80,30 +93,19 @@ def judge(clip: Clip, audio: np.ndarray, rate: int, seconds: float, gates: Gates
         The measured clip, with a reason if it keeps to the gates of no role or not of the one that it was given, and
         its audio, float32 (channels, samples).
     """
-    levels, size = frame_levels(audio, rate)
-    loud = np.median(np.sort(levels)[-round(0.2 / FRAME) :])
-    active = levels > max(loud - RANGE, QUIETEST)
-    clip = replace(
-        clip,
-        duration=audio.shape[1] / rate,
-        peak_dbfs=peak_dbfs(audio),
-        noise_floor_db=float(np.mean(np.sort(levels)[: max(1, len(levels) // 10)])),
-        active_ratio=float(active.mean()),
-        dc_offset=float(np.abs(audio.mean(axis=1)).max()),
-        clip_ratio=float((np.abs(audio) >= 0.9999).mean()),
-    )
+    clip, levels, active = measure_levels(clip, audio, rate)
     role, reason = _role(clip, levels, active, seconds, gates)
     if reason is not None:
-        return replace(clip, reason=reason), audio
+        return replace(clip, reason=reason), _none(audio.shape[0])
     if role == "event":
-        sounding = np.flatnonzero(active)
+        sounding, size = np.flatnonzero(active), max(1, round(FRAME * rate))
         first, edge = int(sounding[0]) * size, round(EDGE * rate)
         last = audio.shape[1] if sounding[-1] == len(levels) - 1 else (int(sounding[-1]) + 1) * size + edge
         first = max(0, first - edge)
         audio = audio[:, first:last]
         start = clip.start + first / rate
         clip = replace(clip, duration=audio.shape[1] / rate, start=start, end=start + audio.shape[1] / rate)
-    clip = replace(clip, role=role, lufs=loudness(audio, rate), bandwidth_hz=bandwidth(audio, rate))
+    clip = measure_sound(replace(clip, role=role), audio, rate)
     return replace(clip, reason="inaudible: BS.1770 finds it silent") if clip.lufs <= SILENT else clip, audio
 
 
@@ -119,6 +121,11 @@ def _role(clip: Clip, levels: np.ndarray, active: np.ndarray, seconds: float, ga
         return "", f"clipped: {clip.clip_ratio:.2%} of its samples (at most {gates.clip_ratio:.2%})"
     if clip.role == "track":
         return "track", None
+    if clip.role == "stem":
+        return "stem", f"{clip.duration:.2f} s long (a scene is {seconds:g} s)" if clip.duration < seconds else None
+    if clip.role == "utterance":
+        low, high = gates.utterance_seconds
+        return "utterance", None if low <= clip.duration <= high else f"an utterance of {clip.duration:.2f} s (from {low:g} to {high:g} s)"
     faults = {"background": _background_fault(clip, seconds, gates), "event": _event_fault(levels, active, gates)}
     roles = [clip.role] if clip.role in faults else list(faults)
     for role in roles:
@@ -146,22 +153,3 @@ def _event_fault(levels: np.ndarray, active: np.ndarray, gates: Gates) -> str | 
         if 6.0 < loud - low_tenth < gates.floor_db and low_third - lowest < 1.5:  # even at the bottom: a floor, not a decay
             return f"its noise floor lies {loud - low_tenth:.0f} dB under its activity (at least {gates.floor_db:g} dB)"
     return None
-
-
-def frame_levels(audio: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """RMS level in dBFS of frames of 25 ms, all channels together: (frames,), floored at -120; and samples a frame."""
-    size = max(1, round(FRAME * rate))
-    frames = audio.shape[1] // size
-    if not frames:
-        size, frames = audio.shape[1], 1
-    power = np.square(audio[:, : frames * size]).reshape(audio.shape[0], frames, size).mean(axis=(0, 2))
-    return 10 * np.log10(np.maximum(power, 1e-12)), size
-
-
-def bandwidth(audio: np.ndarray, rate: int) -> float:
-    """Frequency (Hz) under which 99 % of the energy lies, by averaged periodograms (Welch 1967) of at most 64 frames."""
-    size = min(2048, audio.shape[1])
-    frames = np.lib.stride_tricks.sliding_window_view(audio.mean(axis=0), size)
-    frames = frames[:: max(1, -(-len(frames) // 64))] * np.hanning(size).astype(np.float32)
-    energy = np.cumsum((np.abs(np.fft.rfft(frames, axis=-1)) ** 2).sum(axis=0))
-    return float(np.searchsorted(energy, 0.99 * energy[-1]) * rate / size)

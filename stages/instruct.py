@@ -2,6 +2,7 @@
 
 from manifests.pair import Pair
 from manifests.scene import Scene
+from stages.scenes.utterance import Change
 
 WORDINGS = {
     "add": [
@@ -45,6 +46,33 @@ WORDINGS = {
         "Make {x} sound like {y}.",
     ],
 }
+SPEECH_WORDINGS = {
+    "speech_delete": [
+        "Delete {x} from the speech.",
+        "Take out {x}.",
+        "Cut {x} from what is said.",
+        "Remove the words {x} and close the gap.",
+        "Edit the recording so that {x} is not said.",
+        "Leave {x} out.",
+    ],
+    "speech_insert": [
+        "Insert {x} {place} in the speech.",
+        "Add {x} {place}.",
+        "Let the speaker say {x} {place}.",
+        "Put the words {x} {place}.",
+        "Say {x} {place}, in the same voice.",
+        "The words {x} are missing {place}: put them in.",
+    ],
+    "speech_substitute": [
+        "Substitute {x} with {y} in the speech.",
+        "Replace the words {x} with {y}.",
+        "Change what is said from {x} to {y}.",
+        "Say {y} instead of {x}.",
+        "Where the speaker says {x}, let it be {y}.",
+        "Swap the spoken {x} for {y}.",
+    ],
+}
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
 def instruct(pair: Pair, scene: Scene) -> None:
@@ -71,3 +99,48 @@ def heard(scene: Scene, stems: list[int]) -> str:
     """
     labels = [scene.stems[i].label for i in stems if scene.stems[i].label]
     return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))
+
+
+def instruct_speech(pair: Pair, change: Change) -> None:
+    """Fill in a pair's label, instruction, all its wordings, and what is said on each side.
+
+    The label is the words that the edit is about, as they stand in the source (of `speech_insert`: in the target).
+    """
+    first, last, insert = change.first, change.last, pair.edit == "speech_insert"
+    words, spliced = change.words, change.spliced
+    source, target = (words, spliced) if pair.edit == "speech_delete" else (spliced, words)
+    gone = words[first:last] if pair.edit == "speech_delete" else change.instead
+    come = words[first:last]
+    x = f"'{' '.join(come)}'" if insert else named(source, first, len(gone))
+    y = f"'{' '.join(come)}'"
+    pair.label = " ".join(come if insert else gone)
+    pair.instructions = [wording.format(x=x, y=y, place=beside(source, first)) for wording in SPEECH_WORDINGS[pair.edit]]
+    pair.instruction = pair.instructions[0]
+    pair.source_text, pair.target_text = " ".join(source), " ".join(target)
+
+
+def named(words: list[str], first: int, count: int) -> str:
+    """Words of a sentence in quotes, told by their order or by the word before them where they are said more than once.
+
+    >>> named("five or five".split(), 2, 1)
+    "the second 'five'"
+    >>> named("he said no".split(), 1, 2)
+    "'said no'"
+    """
+    phrase = words[first : first + count]
+    places = [n for n in range(len(words) - count + 1) if words[n : n + count] == phrase]
+    quoted = f"'{' '.join(phrase)}'"
+    if len(places) == 1:
+        return quoted
+    if len(places) <= len(ORDINALS):
+        return f"the {ORDINALS[places.index(first)]} {quoted}"
+    return f"{quoted} after {named(words, first - 1, 1)}" if first else f"the {ORDINALS[0]} {quoted}"
+
+
+def beside(words: list[str], at: int) -> str:
+    """Where in a sentence something comes in, by its neighbour.
+
+    >>> beside("he said no".split(), 1), beside("he said no".split(), 0)
+    ("after 'he'", "before 'he'")
+    """
+    return f"after {named(words, at - 1, 1)}" if at else f"before {named(words, 0, 1)}"

@@ -20,6 +20,8 @@ def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], 
     Events are set to their `snr_db` over the background (BS.1770, each measured by itself), what may take a
     track's place to that track's loudness, and the mixture to a loudness drawn from `MIXTURE_LUFS`.
 
+    An utterance keeps the gains that it was placed with.
+
     Args:
         scene: placed; its stems' gains and its own are set here.
         clips: by id.
@@ -34,7 +36,7 @@ def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], 
     weighted = [k_weight(samples, scene.sample_rate) for samples in audio]
     own = [stem_loudness(samples, scene.sample_rate) for samples in weighted]
     for stem, lufs in zip(scene.stems, own):
-        if lufs <= SILENT:
+        if lufs <= SILENT and scene.kind != "utterance":  # what is left of speech at its ends may be a pause
             raise Rejected(f"'{stem.label or stem.role}' is silent in the stretch that was cut")
         if stem.snr_db is not None:
             stem.gain_db = round(stem.snr_db + own[0] - lufs, 3)

@@ -27,7 +27,7 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
     scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0)]
     for clip in events:
         stem = _event(scene, clip, int(chance.integers(0, 2**62)))
-        snr = _truncated_normal(chance, *SNR_DB)
+        snr = draw_snr(chance)
         near, where = chance.random(2)
         if near < OVERLAP and len(scene.stems) > 1:
             first = scene.stems[1]
@@ -53,7 +53,9 @@ def _event(scene: Scene, clip: Clip, draw: int) -> Stem:
     return Stem(clip.clip_id, "event", clip.label, (draw >> 20) % (scene.samples - length + 1), 0, length, *fades)
 
 
-def _truncated_normal(chance: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
+def draw_snr(chance: np.random.Generator) -> float:
+    """LU over the background: normal, truncated, as `SNR_DB` has it."""
+    mean, deviation, low, high = SNR_DB
     draws = chance.normal(mean, deviation, 64)
     inside = draws[(draws >= low) & (draws <= high)]
     return float(inside[0]) if len(inside) else mean

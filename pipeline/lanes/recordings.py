@@ -1,0 +1,102 @@
+"""Lanes of separated recordings: one recording's stems, or a stem of one over another that is left as it is."""
+
+import numpy as np
+import pandas as pd
+
+from manifests.chance import Ring, key, mix
+from pipeline.lanes import EDITED, ROUNDS, Lane
+from pipeline.lanes.soundscapes import TRIES
+
+LEAK_DB = -20.0  # of a stem that stands alone as a target, at most
+
+
+class Recordings:
+    """Scenes of all the stems of one recording, of one split's clips; `add` and `extract` are siblings."""
+
+    def __init__(self, rows: pd.DataFrame, seed: int):
+        self.seed = seed
+        stems = rows[rows["role"] == "stem"]
+        self.named = dict(zip(stems.index, stems["label"] != ""))
+        self.clean = dict(zip(stems.index, (stems["label"] != "") & (stems["leak_db"] <= LEAK_DB)))
+        self.windows = {name: list(zip(found.index, found["key"])) for name, found in stems.groupby("piece") if len(found) > 1}
+
+    def holds(self) -> str:
+        return f"{len(self.windows)} stretches of separated recordings with {self._able('extract')} stems clean enough to extract"
+
+    def most(self, edit: str) -> int:
+        return ROUNDS * self._able(edit)
+
+    def _able(self, edit: str) -> int:
+        able = self._stems(edit)
+        return sum(sum(able[row] for row, _ in stems) for stems in self.windows.values())
+
+    def _stems(self, edit: str) -> dict[int, bool]:
+        return self.clean if edit == "extract" else self.named
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """Rounds over all recordings; the same for every lane, so that all edits are siblings."""
+        keys = {name: np.uint64(key(name)) for name in self.windows}
+        width = max(map(len, self.windows.values()))
+        scenes, rows, scene, subject = [], [], [], []
+        for n in range(min(ROUNDS, -(-count // max(1, len(self.windows))))):
+            for step in range(0, width, EDITED):
+                for name in sorted(self.windows, key=lambda name: int(mix(self.seed, key("recordings"), n, keys[name])[0])):
+                    stems = self.windows[name]
+                    order = np.argsort(mix(self.seed, key("stem"), n, np.array([k for _, k in stems], np.uint64)))
+                    chosen = [at for at in order if self.named[stems[at][0]]][step : step + EDITED]
+                    if chosen:
+                        scene += [len(scenes)] * len(chosen)
+                        subject += chosen
+                        scenes.append(int(mix(self.seed, key("recording"), n, step, keys[name])[0]))
+                        rows.append([row for row, _ in stems] + [-1] * (width - len(stems)))
+        return Lane(np.array(scenes, np.uint64), np.array(rows), np.array(scene, int), np.array(subject, int))
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and no other clip (-1) of each pair of an edit."""
+        able = self._stems(edit)
+        good = np.array([able[row] for row in lane.clips[lane.scene, lane.subject]], bool)
+        return lane.scene[good], lane.subject[good], np.full(int(good.sum()), -1)
+
+
+class Remixes:
+    """Scenes of a stem over a background of another recording, of one split's clips; `remove` gives the latter back."""
+
+    def __init__(self, rows: pd.DataFrame, seed: int):
+        self.seed = seed
+        self.stems = rows[(rows["role"] == "stem") & (rows["label"] != "")]
+        self.backgrounds = rows[rows["role"] == "background"]
+
+    def holds(self) -> str:
+        return f"{len(self.stems)} stems of recordings and {len(self.backgrounds)} backgrounds to set them over"
+
+    def most(self, edit: str) -> int:
+        return ROUNDS * len(self.stems) if len(self.backgrounds) else 0
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """Rounds over all stems, each over a background of another recording and another label."""
+        keys = self.stems["key"].to_numpy(np.uint64)
+        scenes, rows = [], []
+        for n in range(min(ROUNDS, -(-count // len(keys)))):
+            order = np.argsort(mix(self.seed, key("remixes"), n, keys))
+            scenes.append(mix(self.seed, key("remix"), n, keys[order]))
+            rows.append(self._over(scenes[-1], order))
+        scenes, rows = np.concatenate(scenes), np.concatenate(rows)
+        found = rows[:, 0] >= 0
+        return Lane(scenes, rows, np.flatnonzero(found), np.ones(int(found.sum()), int))
+
+    def _over(self, scenes: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Rows of background (-1 where none fits) and stem."""
+        stems, grounds = self.stems.iloc[order], self.backgrounds
+        ring = Ring(np.zeros(len(grounds), int), grounds["key"].to_numpy(np.uint64))
+        rows = np.stack([np.full(len(order), -1), stems.index.to_numpy()], axis=1)
+        for attempt in range(TRIES):
+            open_ = np.flatnonzero(rows[:, 0] < 0)
+            at = ring.pick(np.zeros(len(open_), int), mix(self.seed, key("under"), scenes[open_], attempt))
+            apart = [(grounds[name].to_numpy()[at] != stems[name].to_numpy()[open_]) for name in ("file", "code")]
+            good = apart[0] & apart[1]
+            rows[open_[good], 0] = grounds.index.to_numpy()[at[good]]
+        return rows
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the subject and no other clip (-1) of each pair."""
+        return lane.scene, lane.subject, np.full(len(lane.scene), -1)

@@ -1,0 +1,60 @@
+"""Lanes of utterances: a recording of speech, and for each edit other words of it in each round."""
+
+import numpy as np
+import pandas as pd
+
+from manifests.chance import Ring, key, mix
+from pipeline.lanes import ROUNDS, Lane
+
+
+class Utterances:
+    """Scenes of one recording, of one split's clips; words to put in come from the speaker's other recordings."""
+
+    def __init__(self, rows: pd.DataFrame, seed: int):
+        self.seed = seed
+        self.clips = rows[(rows["role"] == "utterance") & (rows["editable"] > 0)]
+        self.editable = dict(zip(self.clips.index, self.clips["editable"]))
+        speaker = self.clips["speaker"].where(self.clips["speaker"] != "", self.clips["uri"])  # one recording is taken to have one speaker
+        self.voice = dict(zip(self.clips.index, pd.factorize(speaker)[0]))
+        several = speaker.groupby(speaker).transform("size") > 1
+        self.with_donor = dict(zip(self.clips.index, several))
+
+    def holds(self) -> str:
+        return f"{len(self.clips)} utterances that can be cut between words, {sum(self.with_donor.values())} with another by their speaker"
+
+    def most(self, edit: str) -> int:
+        able = self.clips[list(self.with_donor.values())] if edit == "speech_substitute" else self.clips
+        return int(np.minimum(able["editable"], ROUNDS).sum())
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """Rounds over all recordings, each as often as there are other words in it to edit."""
+        keys = self.clips["key"].to_numpy(np.uint64)
+        scenes, rows, rounds = [], [], []
+        for n in range(ROUNDS):
+            order = np.argsort(mix(self.seed, key("utterances"), n, keys))
+            order = order[self.clips["editable"].to_numpy()[order] > n]
+            scenes.append(mix(self.seed, key("utterance"), n, keys[order]))
+            rows.append(self.clips.index.to_numpy()[order])
+            rounds.append(np.full(len(order), n))
+            if sum(map(len, rows)) >= count:
+                break
+        rows = np.concatenate(rows)
+        return Lane(np.concatenate(scenes), rows[:, None], np.arange(len(rows)), np.concatenate(rounds))
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the round, and the recording that words are taken from (-1: none) of each pair of an edit."""
+        if edit != "speech_substitute":
+            return lane.scene, lane.subject, np.full(len(lane.scene), -1)
+        rows = lane.clips[lane.scene, 0]
+        good = np.array([self.with_donor[row] for row in rows], bool)
+        scene, subject, rows = lane.scene[good], lane.subject[good], rows[good]
+        ring = Ring(np.array(list(self.voice.values())), self.clips["key"].to_numpy(np.uint64))
+        voices, other = np.array([self.voice[row] for row in rows]), np.full(len(rows), -1)
+        index = self.clips.index.to_numpy()
+        for attempt in range(32):
+            open_ = np.flatnonzero(other < 0)
+            if not len(open_):
+                break
+            found = index[ring.pick(voices[open_], mix(self.seed, key("donor"), lane.scenes[scene[open_]], attempt))]
+            other[open_] = np.where(found != rows[open_], found, -1)
+        return scene[other >= 0], subject[other >= 0], other[other >= 0]

@@ -1,0 +1,126 @@
+"""Transcribe: find the words of an utterance, and the places between them where it may be cut."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from manifests.loudness import loudness
+from manifests.speech import Cut, Word, from_json, to_json, words_of
+from stages.engines.protocols import Transcriber
+from stages.ingest import Gates
+
+FRAME = 0.005  # s, of the level that cuts are read from; a cut's level is that of two
+SLACK = 0.03  # s that an aligned boundary may be off: a cut lies no further inside a word
+PAUSE = 0.06  # s of quiet that make a pause
+QUIET = 25.0  # dB under the speech: what is quieter at a word's edge is no longer the word
+MOST = 4  # words that are taken out together
+SHORTEST = 0.06  # s that they take, so that cross-fades have room
+MARGIN = 0.3  # s kept before the first word and after the last
+EDGE = 0.02  # s at both ends where nothing is cut, so that a cross-fade fits
+FASTEST = 40.0  # characters a second; nobody speaks so fast
+
+
+def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber, engine: str, gates: Gates) -> tuple[Clip, np.ndarray]:
+    """Align an utterance's transcript, or hear what is said where there is none, and trim it to its words.
+
+    Args:
+        clip: measured, of role utterance.
+        audio: float32 (channels, samples).
+        engine: the transcriber's name, for the clip's row; a synthesizer tells its words itself.
+
+    Returns:
+        The clip with words, cuts, alignment confidence and characters a second, or with a reason; and its audio.
+    """
+    try:
+        words, confidence = (from_json(clip.words)[0], None) if clip.words else _words(clip, audio, rate, transcriber)
+    except Rejected as rejected:
+        return replace(clip, reason=str(rejected)), audio
+    power, frame = _power(audio, rate)
+    speech = float(power[power > power.max() * 1e-3].mean())
+    words = _without_silence(words, power / speech, frame)
+    first = max(0, round((words[0].start - MARGIN) * rate))
+    last = min(audio.shape[1], round((words[-1].end + MARGIN) * rate))
+    audio, lead = audio[:, first:last], first / rate
+    words = [Word(word.text, max(0.0, word.start - lead), word.end - lead) for word in words]
+    power, frame = _power(audio, rate)
+    cuts = _cuts(words, 10 * np.log10(np.maximum(power / speech, 1e-12)), frame, audio.shape[1] / rate)
+    text = " ".join(word.text for word in words)
+    clip = replace(
+        clip, start=clip.start + lead, end=clip.start + last / rate, duration=audio.shape[1] / rate, lufs=loudness(audio, rate),
+        words=to_json(words, cuts), transcript=clip.transcript or text, transcribed_by="" if clip.transcript else engine,
+        alignment_confidence=confidence, chars_per_second=len(text.replace(" ", "")) / (words[-1].end - words[0].start),
+        editable=len(stretches(words, cuts, gates.join_db)),
+    )
+    if confidence is not None and confidence < gates.alignment_confidence:
+        return replace(clip, reason=f"its words are not where the sound is: confidence {confidence:.2f} (at least {gates.alignment_confidence:g})"), audio
+    return clip, audio
+
+
+def stretches(words: list[Word], cuts: list[Cut], join_db: float) -> list[tuple[int, int]]:
+    """Stretches of words [first, last) that can be taken out: one to four, not all, between cuts of at most `join_db` (dB under the speech).
+
+    >>> words = [Word(text, n, n + 0.9) for n, text in enumerate("well he said no".split())]
+    >>> stretches(words, [Cut(n, level) for n, level in enumerate((-40, -30, -9, -40, -40))], -25)
+    [(0, 1), (0, 3), (1, 3), (1, 4), (3, 4)]
+    """
+    good = [n for n, cut in enumerate(cuts) if cut.level_db <= join_db]
+    return [(a, b) for a in good for b in good if a < b <= a + MOST and b - a < len(words) and cuts[b].at - cuts[a].at >= SHORTEST]
+
+
+def _words(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber) -> tuple[list[Word], float | None]:
+    said = words_of(clip.transcript)
+    if clip.transcript.strip() and not said:
+        raise Rejected("its transcript holds no words")
+    seconds = audio.shape[1] / rate
+    if sum(map(len, said)) > FASTEST * seconds:
+        raise Rejected(f"its transcript of {len(said)} words cannot be said in {seconds:.1f} s")
+    words, confidence = transcriber.transcribe(audio, rate, clip.transcript if said else None)
+    if not words:
+        raise Rejected("no words are heard")
+    return words, confidence
+
+
+def _power(audio: np.ndarray, rate: int) -> tuple[np.ndarray, float]:
+    """Mean power of frames of about 5 ms, (frames,), and how long a frame is, s."""
+    size = max(1, round(FRAME * rate))
+    frames = max(1, audio.shape[1] // size)
+    return np.square(audio[:, : frames * size], dtype=np.float64).reshape(audio.shape[0], frames, -1).mean(axis=(0, 2)), size / rate
+
+
+def _without_silence(words: list[Word], power: np.ndarray, frame: float) -> list[Word]:
+    """Words without the silence that an aligner counts to them; a word that is all quiet stays as it is."""
+    loud = power > 10 ** (-QUIET / 10)
+    found = []
+    for word in words:
+        start = round(word.start / frame)
+        inside = np.flatnonzero(loud[start : round(word.end / frame)])
+        if len(inside):
+            word = Word(word.text, (start + int(inside[0])) * frame, (start + int(inside[-1]) + 1) * frame)
+        found.append(word)
+    return found
+
+
+def _cuts(words: list[Word], levels: np.ndarray, frame: float, seconds: float) -> list[Cut]:
+    """The best place to cut before each word and after the last: the middle of a pause, else the quietest point near the boundary.
+
+    Args:
+        levels: (frames,) of `frame` seconds, dB under the speech.
+    """
+    edges = [(EDGE, words[0].start), *((a.end, b.start) for a, b in zip(words, words[1:])), (words[-1].end, seconds - EDGE)]
+    pairs = 10 * np.log10((10 ** (levels[:-1] / 10) + 10 ** (levels[1:] / 10)) / 2) if len(levels) > 1 else levels
+    found = []
+    for n, (end, start) in enumerate(edges):
+        low = max(EDGE, end - (SLACK if n else 0.0))
+        high = min(seconds - EDGE, start + (SLACK if n < len(words) else 0.0))
+        first, last = int(np.ceil(low / frame)), int(high / frame) - 1
+        if last < first:
+            found.append(Cut(min(max(EDGE, (low + high) / 2), seconds - EDGE), 0.0))
+            continue
+        inside = pairs[first : last + 1]
+        near = np.flatnonzero(inside <= max(inside.min() + 1.5, -60.0)) if start - end >= PAUSE else [int(np.argmin(inside))]
+        middle = ((end + start) / 2) / frame - 1 - first
+        best = min(near, key=lambda at: abs(at - middle))
+        found.append(Cut((first + int(best) + 1) * frame, float(inside[best])))
+    return found
