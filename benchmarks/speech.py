@@ -17,6 +17,7 @@ from manifests.audio import probe
 from manifests.chance import generator
 from manifests.clip import Clip
 from manifests.pair import Pair
+from manifests.scene import Scene
 from manifests.speech import Cut, from_json, to_json, words_of
 from pipeline.build import pair_work
 from pipeline.config import Config
@@ -47,7 +48,7 @@ class Corpus:
             self._take(window, config.clips)
 
     def _take(self, window: Clip, gates: Gates) -> None:
-        ((clip, audio),) = ingest(window, RATE, 1, 10.0, gates, registry.load("synthesizer", {"engine": "espeak"}))
+        ((clip, audio),) = ingest(window, RATE, 1, 10.0, gates, synthesizer=registry.load("synthesizer", {"engine": "espeak"}))
         if clip.reason is None:
             aligner = registry.load("transcriber", {"engine": "pocketsphinx"})
             started = time.perf_counter()
@@ -58,8 +59,8 @@ class Corpus:
             clip, flac = store(clip, audio, RATE)
             self.clips[clip.clip_id], self.flac[clip.clip_id] = clip, flac
 
-    def pairs(self, clip: Clip, number: int, halved: bool = False) -> list[Pair]:
-        """One pair of each edit of a clip; halved: the first cut lies in the middle of a word that is to go."""
+    def pairs(self, clip: Clip, number: int, halved: bool = False) -> list[tuple[Pair, Scene]]:
+        """One pair of each edit of a clip, with its scene; halved: the first cut lies in the middle of a word that is to go."""
         donors = sorted(c.clip_id for c in self.clips.values() if c.speaker == clip.speaker and c.clip_id != clip.clip_id and c.editable)
         asked = [("speech_delete", ""), ("speech_insert", "")] + ([("speech_substitute", donors[number % len(donors)])] if donors else [])
         asked = asked[:1] if halved else asked
@@ -67,8 +68,8 @@ class Corpus:
         item = {"scene_id": clip.clip_id, "kind": "utterance", "split": "train", "clip_ids": [clip.clip_id], "clips": known,
                 "pairs": [(f"{clip.clip_id}-{edit}-{number}", edit, number, donor) for edit, donor in asked]}
         pairs = [Pair(name, clip.clip_id, edit, "real", clip.tier, "speech", "en", "train", 0) for name, edit, *_ in item["pairs"]]
-        self.scene = render_scene(item, pairs, self.work, lambda c: self.flac[c.clip_id]).scene
-        return [pair for pair in pairs if pair.reason is None]
+        scene = render_scene(item, pairs, self.work, lambda c: self.flac[c.clip_id]).scene
+        return [(pair, scene) for pair in pairs if pair.reason is None]
 
     def other_words(self, pair: Pair) -> str:
         """As many words as a pair is about, of another recording, that are said on neither of its sides."""
@@ -80,12 +81,11 @@ class Corpus:
                     return " ".join(words_of(" ".join(words[at : at + count])))
         return " ".join(["umbrella"] * count)
 
-    def judge(self, pair: Pair) -> Pair:
+    def judge(self, pair: Pair, scene: Scene) -> None:
         started = time.perf_counter()
-        score_speech(pair, self.scene, self.clips, self.recognizer)
+        score_speech(pair, scene, self.clips, self.recognizer)
         self.seconds.update({"heard": time.perf_counter() - started, "sides": (pair.source.shape[1] + pair.target.shape[1]) / RATE})
         judge(pair, list(self.work.rules))
-        return pair
 
 
 def _halved(clip: Clip, number: int, work) -> Clip:
@@ -107,25 +107,22 @@ def main() -> None:
     known, sides, kept, caught, heard, planted = Counter(), Counter(), Counter(), Counter(), Counter(), Counter()
     reasons = Counter()
     for clip, number in [(found, n) for found in corpus.clips.values() for n in range(min(ROUNDS, found.editable))]:
-        for pair in corpus.pairs(clip, number):
-            corpus.judge(pair)
+        for pair, scene in corpus.pairs(clip, number):
+            corpus.judge(pair, scene)
             known[pair.edit] += 1
             sides[pair.edit] += (pair.wer_source == 0) + (pair.asr_choice == "target" and pair.wer_target == 0)
             kept[pair.edit] += pair.kept
             reasons[(pair.reason or "kept").split(" ")[0]] += 1
-        defects = [("edit not made", p) for p in corpus.pairs(clip, number)]
-        defects += [("other words", p) for p in corpus.pairs(clip, number) if p.edit == "speech_substitute"]
-        defects += [("half a word left", p) for p in corpus.pairs(clip, number, halved=True)]
-        for defect, pair in defects:
+        defects = [("edit not made", *made) for made in corpus.pairs(clip, number)]
+        defects += [("other words", *made) for made in corpus.pairs(clip, number) if made[0].edit == "speech_substitute"]
+        defects += [("half a word left", *made) for made in corpus.pairs(clip, number, halved=True)]
+        for defect, pair, scene in defects:
             if defect == "edit not made":
                 pair.target = pair.source
             elif defect == "other words":
                 pair.source_text = pair.source_text.replace(pair.label, corpus.other_words(pair))
             planted[defect] += 1
-            try:
-                corpus.judge(pair)
-            except (IndexError, ValueError):  # a side that is too short for its joins is caught too
-                pair.kept = False
+            corpus.judge(pair, scene)
             caught[defect] += not pair.kept
             heard[defect] += pair.asr_choice != "target" or (pair.wer_source or 0) > 0
     seconds, own = corpus.seconds, "the side's own text heard"

@@ -65,6 +65,42 @@ def decode(file: str | BinaryIO, start: float, end: float, rate: int, channels: 
             audio, source_rate = _read(sound, start, end), sound.samplerate
     except soundfile.LibsndfileError:
         audio, source_rate = _decode_av(file, start, end)
+    return _as_wanted(audio, source_rate, rate, channels)
+
+
+class Recordings:
+    """Decodes stretches of files, and keeps the last file open: a stretch that begins where one ended costs no seek.
+
+    An MP3 is sought through from its start, so that an hour of it, window by window, would be read sixty times.
+    """
+
+    def __init__(self):
+        self._path, self._sound = "", None
+
+    def decode(self, path: str, start: float, end: float, rate: int, channels: int) -> np.ndarray:
+        """See the function `decode`."""
+        if path != self._path:
+            self.close()
+            try:
+                self._path, self._sound = path, _open(path)
+            except soundfile.LibsndfileError:
+                self._sound = None
+        if self._sound is None:
+            return decode(path, start, end, rate, channels)
+        try:
+            audio = _read(self._sound, start, end)
+        except Rejected:
+            self.close()  # where it stands now is not known
+            raise
+        return _as_wanted(audio, self._sound.samplerate, rate, channels)
+
+    def close(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+        self._path, self._sound = "", None
+
+
+def _as_wanted(audio: np.ndarray, source_rate: int, rate: int, channels: int) -> np.ndarray:
     if audio.shape[1] == 0:
         raise Rejected("no samples")
     if not np.isfinite(audio).all():
@@ -95,7 +131,7 @@ def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
     if first >= last > 0:
         raise Rejected(f"nothing to read from {start:g} to {end:g} s of {sound.frames / sound.samplerate:g} s")
     try:
-        if first:
+        if first != sound.tell():
             sound.seek(first)
         audio = sound.read(max(0, last - first), dtype="float32", always_2d=True).T
     except soundfile.LibsndfileError as error:

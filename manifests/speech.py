@@ -1,7 +1,6 @@
 """Speech: words and when they are said, and the one way in which texts are compared."""
 
 import json
-import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -28,13 +27,14 @@ class Cut:
 def words_of(text: str) -> list[str]:
     """A text's words as they are compared and aligned: lower case, without punctuation, hyphens parting words.
 
-    Apostrophes inside a word stay; digits, and letters of any script, are letters.
+    Apostrophes inside a word stay; digits, and letters of any script with their marks, are letters.
 
     >>> words_of("“Don't!” — he said, ill-disposed…")
     ["don't", 'he', 'said', 'ill', 'disposed']
     """
-    plain = unicodedata.normalize("NFKC", text).translate(APOSTROPHES).casefold()
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", plain)
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).translate(APOSTROPHES).casefold())
+    parted = "".join(c if unicodedata.category(c)[0] in "LMN" or c == "'" else " " for c in plain)
+    return [word for part in parted.replace("''", " ").split() if (word := part.strip("'"))]
 
 
 def to_json(words: list[Word], cuts: list[Cut]) -> str:

@@ -148,6 +148,12 @@ def pair_work(config: Config, root: str) -> pairs.PairWork:
     return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, recognizer, tuple(config.filters.rules))
 
 
+def clip_work(config: Config, root: str) -> clip_phase.ClipWork:
+    """What clip parts need to know of a run."""
+    specs = {name: engines.specification(getattr(config, name)) for name in ("separator", "transcriber", "synthesizer")}
+    return clip_phase.ClipWork(root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips, **specs)
+
+
 def clip_steps(config: Config) -> list[run.Step]:
     """What is done to a clip part."""
     stages = config.resources
@@ -157,9 +163,8 @@ def clip_steps(config: Config) -> list[run.Step]:
 
 def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part], lease: Lease) -> pd.DataFrame:
     lease.update(counts={**lease.counts, "clip_parts": len(parts)})
-    specs = {name: engines.specification(getattr(config, name)) for name in ("separator", "transcriber", "synthesizer")}
-    work = clip_phase.ClipWork(storage.root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips, **specs)
-    _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), clip_steps(config), work, storage, clip_phase.item_id, "items")
+    work, steps = clip_work(config, storage.root), clip_steps(config)
+    _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), steps, work, storage, clip_phase.item_id, "items")
     clips = clip_phase.gather(storage, [clip for clip in listing.named if clip.reason is not None])
     finish.write_sources(storage, listing)
     if clips["reason"].notna().all():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from manifests.audio import Recordings
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.part import Part
@@ -47,14 +48,15 @@ class ClipWork:
 
 def ingest_part(part: Part, work: ClipWork) -> dict:
     """Ingest a part's windows, one after the other; in every step one that takes longer than `clips.time_limit` ends the process."""
-    started, clips, limit = time.perf_counter(), [], work.gates.time_limit
+    started, clips, limit, recordings = time.perf_counter(), [], work.gates.time_limit, Recordings()
     for window in part.items:
         if reason := part.skip.get(item_id(window)):
             clips.append((replace(window, reason=reason), None))
         else:
             synthesizer = registry.load("synthesizer", json.loads(work.synthesizer)) if window.uri.startswith(espeak.SCHEME) else None
             with give_up_after(limit, f"not decoded after {limit:g} s: given up"):
-                clips += ingest(window, work.rate, work.channels, work.seconds, work.gates, synthesizer)
+                clips += ingest(window, work.rate, work.channels, work.seconds, work.gates, recordings, synthesizer)
+    recordings.close()
     return {"part": part, "clips": clips, "stages": [_stage("ingest", started, part.items, clips)]}
 
 

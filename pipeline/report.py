@@ -28,9 +28,10 @@ PAGE = "report/index.html"
 SHOWN = 3  # pairs of each edit
 CANDIDATES = 50  # of each edit, split and domain, that those shown are chosen from
 EXCERPT = 12.0  # s: of a longer pair, a stretch from shortly before the edit
+CUT = 0.02  # s: a span this short is a join at which words are missing, too narrow to be drawn as wide as it is
 REASONS = 12  # lines of a table of reasons
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-COLUMNS = ["pair_id", "scene_id", "edit", "tier", "domain", "split", "part", "kept", "reason", "license"]
+COLUMNS = ["pair_id", "scene_id", "edit", "tier", "domain", "split", "part", "kept", "reason", "license", "asr_choice", "transcribed_by"]
 CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
     ("SNR asked for", "LU over the background", ("snr_db",)),
     ("Local SNR", "dB over all else in the edited span", ("local_snr_db",)),
@@ -38,7 +39,13 @@ CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
     ("Active ratio", "share of the pair in which the edited sound is heard", ("active_ratio",)),
     ("Overlap ratio", "share of the edited span shared with other events", ("overlap_ratio",)),
     ("Duration", "s", ("duration_s",)),
+    ("Join level", "dB under the speech, at its loudest join", ("join_level_db",)),
+    ("Pitch step", "semitones over a join", ("join_f0_semitones",)),
+    ("Alignment confidence", "how surely the words lie where they are said to", ("alignment_confidence",)),
+    ("Pace", "characters a second", ("chars_per_second",)),
 )
+STAGES = ("ingest", "separate", "transcribe", "store", "render", "score", "shard")  # as one follows the other
+HEARD = ("target", "source", "neither")
 TEMPLATE = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")  # now: a job's folder may be gone when its run is done
 MEANING = {
     "add": "The target is the source with one sound more.",
@@ -46,6 +53,9 @@ MEANING = {
     "extract": "The target is one sound of the source, by itself.",
     "replace": "Another sound stands where one was, equally loud.",
     "transfer": "One part is played by another instrument, note for note.",
+    "speech_delete": "The target is the source without some of its words; the gap is closed.",
+    "speech_insert": "The target is the source with some words more, in the same voice.",
+    "speech_substitute": "Other words stand where some were, in the same voice.",
 }
 
 
@@ -64,9 +74,9 @@ def write(run: Storage) -> None:
         shards=len(shards), bytes=sum(shard["bytes"] for shard in shards),
         tiers=_shares(kept["tier"]), domains=_shares(kept["domain"]), licenses=_shares(kept["license"].replace("", "not stated")),
         uncomputed=[score for score in SCORES if pairs[score].isna().all()],
-        table=_table(summary, edits), charts=_charts(pairs, facts["configuration"]["filters"]["rules"]),
+        table=_table(summary, edits), charts=_charts(pairs, facts["configuration"]["filters"]["rules"]), heard=_heard(pairs, edits),
         reasons_of_pairs=_reasons(pairs, "pair_id"), clips=_ingested(run, "clips", "file"), files=_ingested(run, "sources", "uri"),
-        stages=_stages(run), meaning=MEANING, shown=_shown(run, choose(kept, facts["seed"]), edits, shards),
+        stages=_stages(run), meaning=MEANING, shown=_shown(run, choose(kept, facts["seed"]), edits, shards, kept.set_index("pair_id")),
     )
     run.write(PAGE, page.encode())
 
@@ -88,11 +98,14 @@ def choose(kept: pd.DataFrame, seed: int) -> list[dict]:
     return chosen
 
 
-def _shown(run: Storage, chosen: list[dict], edits: list[str], shards: list[dict]) -> dict[str, list[dict]]:
+def _shown(run: Storage, chosen: list[dict], edits: list[str], shards: list[dict], rows: pd.DataFrame) -> dict[str, list[dict]]:
     """Pairs to see and hear, by edit; threads hide the way to an object store."""
     names = {shard["part"]: shard["name"] for shard in shards}
     with ThreadPoolExecutor(4) as threads:
         samples = list(threads.map(lambda pair: _sample(run, names[pair["part"]], pair["pair_id"]), chosen))
+    for sample in samples:  # what the table knows and a shard does not
+        row = rows.loc[sample["id"]]
+        sample |= {"transcribed_by": row["transcribed_by"], "heard": row["asr_choice"] if row["asr_choice"] in HEARD else None}
     return {edit: sorted((s for s in samples if s["edit"] == edit), key=lambda s: ("train", "val", "test").index(s["split"])) for edit in edits}
 
 
@@ -100,20 +113,60 @@ def _sample(run: Storage, shard: str, pair_id: str) -> dict:
     """One sample of a shard, with its sides as data URIs of MP3 and PNG."""
     members = _members(run, shard, pair_id)
     sample = json.loads(members["json"])
-    rate = sample["sample_rate"]
+    rate, span = sample["sample_rate"], json.loads(sample["params"]).get("source_span")  # None: the edit is at the same place on both sides
     sides = [decode_flac(members[f"{side}.flac"]) for side in ("source", "target")]
-    whole = max(audio.shape[1] for audio in sides) / rate
-    start = min(max(0.0, sample["edit_start"] - 2), whole - EXCERPT) if whole > EXCERPT else 0.0
+    lengths = [audio.shape[1] / rate for audio in sides]
+    whole = max(lengths)
+    start = min(max(0.0, sample["edit_start"] - 2), whole - EXCERPT) if whole > EXCERPT else 0.0  # before the edit both sides are at the same time
     seconds = min(whole, EXCERPT)
     sides = [audio[:, round(start * rate) : round((start + seconds) * rate)] for audio in sides]
-    cut = [(max(0.0, a - start) / seconds, min(seconds, b - start) / seconds) for a, b in sample["edit_spans"]]
-    marks = [(round(100 * a, 2), round(100 * (b - a), 2)) for a, b in cut if b > a]
+    marks = [_marks(spans, start, seconds) for spans in ([span] if span else sample["edit_spans"], sample["edit_spans"])]
+    said = _said(sample, lengths) if span else (None, None)
     return {
         **sample, "scores": json.loads(sample["scores"]), "shard": shard, "whole": whole, "start": start, "seconds": seconds,
-        "marks": marks, "everywhere": marks == [(0.0, 100.0)], "ticks": ticks(rate),
-        "sides": [{"name": name, "text": sample[f"{name}_text"], "sound": _uri("audio/mpeg", _mp3(audio, rate)), "picture": _uri("image/png", png)}
-                  for name, audio, png in zip(("source", "target"), sides, pictures(sides, rate))],
+        "everywhere": all(found == [(0.0, 100.0, False)] for found in marks), "ticks": ticks(rate),
+        "sides": [{"name": name, "text": sample[f"{name}_text"], "said": words, "length": length, "marks": found,
+                   "width": min(100.0, round(audio.shape[1] / rate / seconds * 100, 2)),
+                   "sound": _uri("audio/mpeg", _mp3(audio, rate)), "picture": _uri("image/png", png)}
+                  for name, words, length, found, audio, png in zip(("source", "target"), said, lengths, marks, sides, pictures(sides, rate))],
     }
+
+
+def _marks(spans: list[list[float]], start: float, seconds: float) -> list[tuple[float, float, bool]]:
+    """Where spans lie in a picture of the seconds from `start`: left and width in percent, and whether it is but a cut."""
+    within = [(max(0.0, a - start) / seconds, min(seconds, b - start) / seconds, b - a < CUT) for a, b in spans]
+    return [(round(100 * a, 2), round(100 * (b - a), 2), cut) for a, b, cut in within if b > a]
+
+
+def _said(sample: dict, lengths: list[float]) -> list[tuple[str, str, str]]:
+    """Each side's text in three: what comes before the edited words, they, and what comes after."""
+    source, target = sample["source_text"].split(), sample["target_text"].split()
+    side = 1 if sample["edit"] == "speech_insert" else 0  # the one that the label is of
+    first, *ends = edited_words(source, target, sample["label"].split(), side, sample["edit_start"] / lengths[side])
+    return [(" ".join(words[:first]), " ".join(words[first:end]), " ".join(words[end:])) for words, end in zip((source, target), ends)]
+
+
+def edited_words(source: list[str], target: list[str], label: list[str], side: int, at: float) -> tuple[int, int, int]:
+    """Which words an edit is about: the first of them on both sides, and the end of them on each.
+
+    What is before and after them is the same on both sides. Where several stretches of words would do, as in "no no", it is
+    one that reads as the label does, on the label's side (0: source), and of those the nearest to a share of the time.
+
+    >>> edited_words("and no and yes".split(), "and yes".split(), ["and", "no"], 0, 0.0), edited_words(["a", "b"], ["a", "c"], [], 0, 0.0)
+    ((0, 2, 0), (1, 2, 2))
+    """
+    shorter = min(len(source), len(target))
+    head = next((n for n in range(shorter) if source[n] != target[n]), shorter)
+    tail = next((n for n in range(shorter) if source[-1 - n] != target[-1 - n]), shorter)
+    words, other = (target, source) if side else (source, target)
+    more, count = len(other) - len(words), len(label)
+    possible = [n for n in range(head + 1) if words[n : n + count] == label and len(words) - n - count <= tail and count + more >= 0]
+    if not possible or not label:
+        tail = min(tail, shorter - head)
+        return head, len(source) - tail, len(target) - tail
+    first = min(possible, key=lambda n: abs(len("".join(words[:n])) / len("".join(words)) - at))
+    ends = (first + count, first + count + more)
+    return first, *(reversed(ends) if side else ends)
 
 
 def _members(run: Storage, shard: str, pair_id: str) -> dict[str, bytes]:
@@ -162,12 +215,20 @@ def _charts(pairs: pd.DataFrame, rules: list[dict]) -> list[dict]:
         else:
             series = {"kept": values[scores[0]][kept], "rejected": values[scores[0]][~kept]}
         drawn = histogram(series, stacked=len(scores) == 1)
+        if drawn is None:  # the note below the charts names it
+            continue
         told = {name: value for name, value in series.items() if name != "rejected" and np.isfinite(value).any()}
         quantiles = {name: np.nanquantile(value, (0.05, 0.5, 0.95)).tolist() for name, value in told.items()}
         limits = [(rule["domain"] or "all", float(x)) for rule in rules if rule["score"] in scores for x in (rule["min"], rule["max"]) if x is not None]
         found.append({"title": title, "unit": unit, "scores": scores, "drawn": drawn, "quantiles": quantiles, "limits": limits,
                       "counts": {name: int(np.isfinite(value).sum()) for name, value in series.items()}})
     return found
+
+
+def _heard(pairs: pd.DataFrame, edits: list[str]) -> dict[str, list[int]]:
+    """Of each edit that a recognizer heard: on how many targets it was the text of target, source, or neither."""
+    counts = {edit: pairs.loc[pairs["edit"] == edit, "asr_choice"].value_counts() for edit in edits}
+    return {edit: [int(count.get(choice, 0)) for choice in HEARD] for edit, count in counts.items() if len(count)}
 
 
 def _ingested(run: Storage, table: str, name: str) -> dict | None:
@@ -205,9 +266,11 @@ def _kind(reason: str) -> str:
 
 
 def _stages(run: Storage) -> list[dict]:
+    """Sums over parts of each stage, in the order of the chain, with its share of all seconds."""
     rows = read_table(run, "quality/stages.parquet", ["stage", "seconds", "items", "bytes"]).to_pandas()
     sums = rows.assign(parts=1).groupby("stage", sort=False).sum()
-    return sums.reset_index().to_dict("records")
+    sums["share"] = sums["seconds"] / (sums["seconds"].sum() or 1)
+    return sorted(sums.reset_index().to_dict("records"), key=lambda row: (*STAGES, row["stage"]).index(row["stage"]))
 
 
 def _shares(values: pd.Series) -> list[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """Sources: what files there are, what is said of them, and the windows that they are worked on in."""
 
 import hashlib
+import itertools
 import os
 import stat
 from collections import Counter
@@ -188,14 +189,19 @@ def windows(listing: Listing, seconds: float) -> list[Clip]:
 
 
 def clip_parts(found: list[Clip]) -> list[Part]:
-    """Windows in parts of at most ten minutes of audio, in the order of the listing."""
+    """Windows in parts of at most ten minutes of audio, in the order of the listing.
+
+    A file that no longer fits begins a part of its own, so that what is read together does not depend on other files.
+    """
     parts: list[Part] = []
     load = 0.0
-    for window in found:
-        cost = (window.end - window.start) * (6 if window.piece else 1)
-        if not parts or load + cost > PART_SECONDS:
-            parts.append(Part("clips", len(parts), []))
-            load = 0.0
-        parts[-1].items.append(window)
-        load += cost
+    for _, group in itertools.groupby(found, key=lambda window: window.uri):
+        of_file = [(window, (window.end - window.start) * (6 if window.piece else 1)) for window in group]
+        fits = load + sum(cost for _, cost in of_file) <= PART_SECONDS
+        for n, (window, cost) in enumerate(of_file):
+            if not parts or (n == 0 and not fits) or load + cost > PART_SECONDS:
+                parts.append(Part("clips", len(parts), []))
+                load = 0.0
+            parts[-1].items.append(window)
+            load += cost
     return parts

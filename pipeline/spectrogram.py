@@ -19,13 +19,14 @@ def pictures(sides: list[np.ndarray], rate: int) -> list[bytes]:
     """Mel spectrograms as PNG, one a side, with one scale of time, frequency and colour for all.
 
     Args:
-        sides: float32 (channels, samples); a shorter one is filled up with silence.
+        sides: float32 (channels, samples); the picture of the longest is WIDTH wide, that of a shorter one ends where it does.
         rate: Hz.
     """
     samples = max(audio.shape[1] for audio in sides)
     levels = [10 * np.log10(np.maximum(band_power(audio, rate, samples), 1e-15)) for audio in sides]
     top = max(FLOOR, *(float(level.max()) for level in levels))
-    return [_png(np.clip(1 + (level - top) / RANGE, 0, 1)) for level in levels]
+    widths = [max(1, round(WIDTH * audio.shape[1] / samples)) for audio in sides]
+    return [_png(np.clip(1 + (level[:, :width] - top) / RANGE, 0, 1)) for level, width in zip(levels, widths)]
 
 
 def band_power(audio: np.ndarray, rate: int, samples: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import fsspec
 import numpy as np
 
-from manifests.audio import decode, encode_flac
+from manifests.audio import Recordings, decode, encode_flac
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.loudness import SILENT
@@ -41,7 +41,8 @@ class Gates:
             raise ValueError(f"time_limit is {self.time_limit:g}; write seconds, more than 0")
 
 
-def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates, synthesizer: Synthesizer | None = None) -> list[tuple[Clip, np.ndarray]]:
+def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates, recordings: Recordings | None = None,
+           synthesizer: Synthesizer | None = None) -> list[tuple[Clip, np.ndarray]]:
     """Decode, measure and judge one window.
 
     Args:
@@ -49,6 +50,7 @@ def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates,
         rate: the run's sample rate, Hz.
         channels: the run's.
         seconds: of a scene; a background is at least as long.
+        recordings: decodes files, and keeps open the one that is likely to be next.
         synthesizer: speaks windows that are sentences.
 
     Returns:
@@ -56,7 +58,7 @@ def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates,
         one a track.
     """
     try:
-        found = _load(window, rate, channels, synthesizer)
+        found = _load(window, rate, channels, recordings or Recordings(), synthesizer)
     except Rejected as rejected:
         return [(replace(window, reason=str(rejected)), _none(channels))]
     return [judge(clip, audio, rate, seconds, gates) for clip, audio in found]
@@ -74,14 +76,14 @@ def _none(channels: int) -> np.ndarray:
     return np.zeros((channels, 0), np.float32)
 
 
-def _load(window: Clip, rate: int, channels: int, synthesizer: Synthesizer | None) -> list[tuple[Clip, np.ndarray]]:
+def _load(window: Clip, rate: int, channels: int, recordings: Recordings, synthesizer: Synthesizer | None) -> list[tuple[Clip, np.ndarray]]:
     if window.uri.startswith(soundfont.SCHEME):
         return soundfont.play(window, rate, channels)
     if window.uri.startswith(espeak.SCHEME):
         clip, audio, words = espeak.play(window, rate, synthesizer)
         return [(replace(clip, words=to_json(words, [])), np.repeat(audio, channels, axis=0))]
     if "://" not in window.uri:
-        return [(window, decode(window.uri, window.start, window.end, rate, channels))]
+        return [(window, recordings.decode(window.uri, window.start, window.end, rate, channels))]
     with fsspec.open(window.uri, "rb") as file:
         return [(window, decode(file, window.start, window.end, rate, channels))]
 

@@ -49,7 +49,7 @@ def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcribe
     text = " ".join(word.text for word in words)
     clip = replace(
         clip, start=clip.start + lead, end=clip.start + last / rate, duration=audio.shape[1] / rate, lufs=loudness(audio, rate),
-        words=to_json(words, cuts), transcript=clip.transcript or text, transcribed_by="" if clip.transcript else engine,
+        words=to_json(words, cuts), transcript=clip.transcript.strip() or text, transcribed_by="" if clip.transcript.strip() else engine,
         alignment_confidence=confidence, chars_per_second=len(text.replace(" ", "")) / (words[-1].end - words[0].start),
         editable=len(stretches(words, cuts, gates.join_db)),
     )

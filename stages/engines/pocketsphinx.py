@@ -22,7 +22,7 @@ FRAME = 0.01  # s
 PHONES = ("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH").split()
 LIKELY = -3.3  # log likelihood a frame, under the best state's: between right words and wrong ones in recordings with a transcript
 HUSH = 1e-4  # RMS of the noise that is put under everything: the model knows no digital silence
-SOMETHING_ELSE = 1e-50  # prior of any sounds in the place where texts differ: lower, wrong words pass; higher, right ones of odd voices do not
+SOMETHING_ELSE = 1e-37  # prior of any sounds in the place where texts differ: the least that a float32 holds well
 UNKNOWN = "<unk>"  # stands for each word that is none of those that were offered
 
 

@@ -38,7 +38,7 @@ def _load(kind: str, spec: str) -> Any:
         raise RequestError(f"{kind}: unknown engine '{name}'; one of {', '.join(EMBEDDED[kind])}, or package.module:Class")
     try:
         made = getattr(importlib.import_module(module), member)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last two: a path that names no module
         raise RequestError(f"{kind}: engine '{name}' cannot be loaded: {error}") from None
     try:
         return made(**options)

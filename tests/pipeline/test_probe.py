@@ -3,7 +3,7 @@
 import io
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import av
 import numpy as np
@@ -195,6 +195,42 @@ def test_measure_fills_in_the_listing_once_and_rejects_a_length_that_cannot_be(t
     again = list_sources(config)
     probing.measure(again, run, Resources())
     assert [f.seconds for f in again.files.values()] == [0.5, None, None] and again.files[c.uri].reason == c.reason
+
+
+@pytest.fixture
+def stalling_server():
+    """The address of a server that says how long a file is, and then never sends it."""
+    over = threading.Event()
+
+    class Stall(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.send_header("Accept-Ranges", "bytes")
+            self.end_headers()
+
+        def do_GET(self):
+            over.wait(60)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stall)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    over.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_header_that_never_comes_is_given_up_and_the_others_are_read(tmp_path, stalling_server, ray_here):
+    (tmp_path / "a.wav").write_bytes(FILES["wav"])
+    (tmp_path / "m.csv").write_text(f"path\n{stalling_server}/x.wav\na.wav\n")
+    listing = list_sources(Config(sources=[{"kind": "manifest", "path": str(tmp_path / "m.csv")}], edits={"add": 1}))
+    probing.measure(listing, Storage(str(tmp_path / ".run")), Resources(), limit=3.0)
+    late, good = listing.files.values()
+    assert (late.status, late.reason) == ("rejected", "its header was not read after 3 s: given up")
+    assert (good.status, good.seconds) == ("ok", 0.5)
 
 
 @pytest.fixture

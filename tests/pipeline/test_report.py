@@ -5,20 +5,23 @@ import html
 import io
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import soundfile
 from PIL import Image
 
-from manifests.audio import decode_flac, encode_flac, to_int16
+from manifests.audio import decode_flac, to_int16
 from manifests.clip import Clip
 from manifests.pair import Pair
 from manifests.part import Part
 from manifests.storage import Storage
+from manifests.tables import read_table, write_table
 from pipeline import clips as clip_phase
 from pipeline import finish, pairs, report
 from pipeline.config import Filters
@@ -53,23 +56,45 @@ def pair_of(edit: str, split: str, scene: int, channels: int, seconds: float, la
     )
 
 
-def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.0) -> Storage:
-    """A finished run of two kept pairs of "add" and one of "remove" in each split, and "replace" all rejected; through the project's own commits."""
+def spoken(edit: str, texts: tuple[str, str], label: str, spans: tuple[list[float], list[float]], seconds: tuple[float, float], **others) -> Pair:
+    """A speech pair of tones: texts, edited spans and lengths are (source's, target's)."""
+    sides = [to_int16(np.tile(tone(300 + 400 * n, length), (1, 1))) for n, length in enumerate(seconds)]
+    found = {
+        "params": {"kind": "utterance", "source_span": spans[0]}, "join_level_db": -40.0, "join_f0_semitones": 1.5, "wer_source": 0.0, "wer_target": 0.0,
+        "asr_choice": "target", "chars_per_second": 12.5, "target_peak_dbfs": -3.0, "license": "cc0-1.0", **others,
+    }
+    return Pair(
+        f"abcdef01-{900:016x}-{edit}-0", f"{900:016x}", edit, "real", "real", "speech", "en", "train", 0, instruction=edit, instructions=[edit], label=label,
+        duration_s=seconds[1], n_events=1, source_text=texts[0], target_text=texts[1], edit_spans=[spans[1]], sample_rate=RATE,
+        source=sides[0], target=sides[1], **found,
+    )
+
+
+SPOKEN = (
+    ("speech_delete", ("no and no and yes", "no and yes"), "and no", ([1.0, 2.0], [1.0, 1.01]), (4.0, 3.01)),
+    ("speech_insert", ("we came home", "we all came home"), "all", ([0.5, 0.51], [0.5, 1.01]), (2.0, 2.5)),
+    ("speech_substitute", ("the big dog ran", "the small old dog ran"), "the big", ([0.2, 0.7], [0.2, 1.2]), (2.0, 2.5)),
+)
+
+
+def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.0, speech: Sequence[Pair] = ()) -> Storage:
+    """A finished run: two kept pairs of "add" and one of "remove" in each split, "replace" all rejected, speech in train; by the project's own commits."""
     run = Storage(root)
-    clip = Clip(f"/sounds/{label}.wav", 0, 1, 0, "sound", "demo", label, clip_id="00c0", role="event", license=label)
-    flac = encode_flac(tone(440, 1)[None], RATE)
+    clip = Clip(f"/sounds/{label}.wav", 0, 1, 0, "sound", "demo", label, role="event", peak_dbfs=-1.0, license=label)
     rejected = [Clip(f"/sounds/{label}-{n}.wav", 0, 0, 0, "sound", "demo", reason=f"no event: {label} for 0.{n} s (from 0.5 to 6 s)") for n in range(3)]
-    work = clip_phase.ClipWork(run.root, RATE, channels, seconds, None)
-    state = {"part": Part("clips", 0, [clip]), "clips": [(clip, flac), *((r, b"") for r in rejected)], "seconds": 2.0}
+    work = clip_phase.ClipWork(run.root, RATE, channels, seconds, None, "", "", "")
+    ingested = {"stage": "ingest", "seconds": 2.0, "items": 1, "bytes": 0}
+    state = {"part": Part("clips", 0, [clip]), "clips": [(clip, tone(440, 1)[None]), *((r, None) for r in rejected)], "stages": [ingested]}
     clip_phase.commit_clips(state, work)
     clip_phase.gather(run, [])
     finish.write_sources(run, Listing({c.uri: SourceFile(c.uri, 0) for c in (clip, *rejected)}, [], ""))
 
-    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), tuple(Filters().rules))
+    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, None, tuple(Filters().rules))
     for number, split in enumerate(SPLITS):
         made = [pair_of(edit, split, 10 * number + n, channels, seconds, label, (0.5 * seconds, 0.75 * seconds))
                 for n, edit in enumerate(("add", "add", "remove", "replace"))]
         made[-1].reason = f"'{label}' is too quiet for 16 bits: -9{number} dBFS"
+        made += speech if split == "train" else []
         part = Part("pairs", number, made, split)
         pairs.commit_pairs(pairs.shard_part({"part": part, "scenes": [(None, made)], "stages": []}, work), work)
     finish.finish(run, len(SPLITS))
@@ -139,7 +164,7 @@ def test_says_what_was_not_computed_and_which_tier(page):
 
 
 def test_stages_and_licences_are_told(page):
-    assert [row[0] for row in rows_of(page, "<h2>Time</h2>")[1:]] == ["ingest", "shard"]
+    assert [row[0] for row in rows_of(page, "<h2>Time</h2>")[1:]] == ["ingest", "store", "shard"]
     assert re.search(r"<dt>cc0-1.0</dt><dd>9</dd>", page.raw)
 
 
@@ -188,14 +213,122 @@ def test_the_same_run_gives_the_same_page_whatever_its_state(run, page):
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_nothing_that_users_wrote_becomes_markup(tmp_path, channels):
-    run = build(str(tmp_path), channels, label=EVIL)
+    speech = [spoken(edit, (f"no {EVIL} no", "no no"), EVIL, ([0.5, 1.0], [0.5, 0.51]), (2.0, 1.51), transcribed_by=EVIL)
+              for edit in ("speech_delete", "speech_substitute")] if channels == 1 else []
+    run = build(str(tmp_path), channels, label=EVIL, speech=speech)
     report.write(run)
     page = Page(run)
     assert [tag for tag, _ in page.elements].count("script") == 1
     assert "<script>alert" not in page.raw and "<img src=http" not in page.raw
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert page.text.count("<script>alert(1)</script>") > 20
+    assert page.raw.count("<mark>&lt;script&gt;alert(1)") == page.raw.count("transcript by &lt;script&gt;") == len(speech)
     assert {soundfile.info(io.BytesIO(data)).channels for data in page.uris("audio")} == {channels}
+
+
+@pytest.fixture(scope="module")
+def speech_page(tmp_path_factory) -> Page:
+    speech = [spoken(*facts) for facts in SPOKEN]
+    speech[0].transcribed_by, speech[1].asr_choice = "pocketsphinx", None
+    run = build(str(tmp_path_factory.mktemp("runs") / "run"), speech=speech)
+    report.write(run)
+    return Page(run)
+
+
+def sides_of(page: Page, edit: str) -> list[str]:
+    """The markup of both sides of the first pair of an edit."""
+    article = page.raw[page.raw.index(f"<h3>{edit}<") :].partition("</article>")[0]
+    return article.split('<div class="side">')[1:]
+
+
+@pytest.mark.parametrize("edit, said", [
+    ("speech_delete", ["no <mark>and no</mark> and yes", 'no <i class="gap"></i> and yes']),
+    ("speech_insert", ['we <i class="gap"></i> came home', "we <mark>all</mark> came home"]),
+    ("speech_substitute", ["<mark>the big</mark> dog ran", "<mark>the small old</mark> dog ran"]),
+])
+def test_both_texts_with_the_edited_words_marked(speech_page, edit, said):
+    assert [re.search('<p class="said">(.*?)</p>', side)[1].strip() for side in sides_of(speech_page, edit)] == said
+
+
+@pytest.mark.parametrize("edit, marks", [
+    ("speech_delete", [("", "25.0", "25.0"), (" cut", "25.0", "0.25")]),
+    ("speech_insert", [(" cut", "20.0", "0.4"), ("", "20.0", "20.4")]),
+    ("speech_substitute", [("", "8.0", "20.0"), ("", "8.0", "40.0")]),
+])
+def test_each_side_has_its_own_marks(speech_page, edit, marks):
+    assert [re.search(r'class="mark(.*?)" style="left:([\d.]+)%;width:([\d.]+)%"', side).groups() for side in sides_of(speech_page, edit)] == marks
+
+
+def test_the_shorter_side_ends_where_it_ends_on_the_longers_scale(speech_page):
+    source, target = sides_of(speech_page, "speech_delete")
+    assert 'data-seconds="4.0"' in source and 'data-seconds="4.0"' in target
+    assert "4.00 s" in source and "3.01 s" in target
+    assert 'style="width:75.25%"' in target and not re.search(r"<img[^>]* style", source)
+    for side, seconds in ((source, 4.0), (target, 3.01)):
+        picture, sound = (base64.b64decode(found) for found in re.findall(r"base64,([^\"]+)", side))
+        assert Image.open(io.BytesIO(picture)).size == (pytest.approx(WIDTH * seconds / 4, abs=1), HEIGHT)
+        assert len(soundfile.read(io.BytesIO(sound))[0]) == round(seconds * RATE)
+
+
+def test_scores_of_speech_and_whose_text_was_heard(speech_page):
+    assert rows_of(speech_page, "Heard on the target") == [
+        ["pairs by whose text a recognizer heard there", "target", "source", "neither"], ["speech_delete", "1", "0", "0"], ["speech_substitute", "1", "0", "0"]]
+    for title in ("Join level", "Pitch step", "Pace"):
+        assert f"<h3>{title}</h3>" in speech_page.raw
+    assert "<h3>Alignment confidence</h3>" not in speech_page.raw
+    assert speech_page.raw.count("<dt>heard</dt><dd>the target&#39;s text</dd>") == 2
+    assert speech_page.raw.count("<span>transcript by pocketsphinx</span>") == 1
+
+
+def test_of_a_long_pair_of_two_lengths_both_sides_start_at_one_time(tmp_path):
+    run = build(str(tmp_path), speech=[spoken("speech_delete", ("a b c", "a c"), "b", ([12.0, 17.0], [12.0, 12.01]), (20.0, 15.01))])
+    report.write(run)
+    source, target = sides_of(Page(run), "speech_delete")
+    assert "left:33.33%;width:41.67%" in source and "left:33.33%;width:0.08%" in target
+    assert "width:58.42%" in target and 'data-seconds="12.0"' in target
+    assert "20.00 s" in source and "15.01 s" in target
+
+
+@pytest.mark.parametrize("source, target, label, side, at, found", [
+    ("no no no", "no no", "no", 0, 0.0, (0, 1, 0)),
+    ("no no no", "no no", "no", 0, 0.4, (1, 2, 1)),
+    ("no no", "no no no", "no", 1, 0.7, (2, 2, 3)),
+    ("a b a b", "a b", "b a", 0, 0.9, (1, 3, 1)),
+    ("a b", "a b", "b", 0, 0.5, (1, 2, 2)),
+    ("a", "a b c", "b c", 1, 0.5, (1, 1, 3)),
+    ("x y a", "a", "x y", 0, 0.1, (0, 2, 0)),
+    ("a b c", "a d c", "elsewhere", 0, 0.1, (1, 2, 2)),
+    ("a a", "a", "", 0, 0.0, (1, 2, 1)),
+    ("", "", "", 0, 0.0, (0, 0, 0)),
+])
+def test_edited_words_are_found_by_their_place(source, target, label, side, at, found):
+    assert report.edited_words(source.split(), target.split(), label.split(), side, at) == found
+
+
+@pytest.mark.parametrize("clap, asr, said", [
+    (None, None, "No text-audio model (CLAP) and no speech recognizer (ASR) judged these pairs."),
+    (None, 0.0, "No text-audio model (CLAP) judged these pairs."),
+    (0.3, None, "No speech recognizer (ASR) judged these pairs."), (0.3, 0.0, None),
+])
+def test_says_which_judges_were_absent(run, tmp_path, monkeypatch, clap, asr, said):
+    copy = Storage(str(tmp_path))
+    for name in ("quality/summary.parquet", "quality/stages.parquet", "shards/index.json", "run.json"):
+        copy.write(name, run.read(name))
+    rows = read_table(run, "quality/pairs.parquet").to_pandas().assign(clap_source=clap, wer_source=asr)
+    write_table(copy, "quality/pairs.parquet", pa.Table.from_pandas(rows, preserve_index=False))
+    monkeypatch.setattr(report, "_shown", lambda *_: {})
+    report.write(copy)
+    text = Page(copy).text
+    assert said in text if said else "judged these pairs" not in text
+
+
+def test_stages_stand_in_the_order_of_the_chain_with_their_shares(tmp_path):
+    run = Storage(str(tmp_path))
+    rows = [{"part": 0, "stage": stage, "seconds": 2.0 - (stage == "score"), "items": 1, "bytes": 0} for stage in ("shard", *report.STAGES, "another")]
+    write_table(run, "quality/stages.parquet", pa.Table.from_pylist(rows))
+    found = report._stages(run)
+    assert [row["stage"] for row in found] == [*report.STAGES, "another"]
+    assert [row["share"] for row in found[-3:]] == pytest.approx([1 / 17, 4 / 17, 2 / 17])
 
 
 def test_a_run_in_an_object_store_with_another_runs_clips():
@@ -264,7 +397,7 @@ def test_both_pictures_share_one_scale_and_silence_is_dark():
     pixels = [np.array(Image.open(io.BytesIO(data))).astype(int) for data in pictures([loud, soft], RATE)]
     assert pixels[0].max() == LEVELS - 1
     assert pixels[0].max() - pixels[1].max() == pytest.approx(40 / 75 * (LEVELS - 1), abs=1)
-    assert pixels[1][:, int(0.55 * WIDTH) :].max() == 0  # the shorter one ends there
+    assert pixels[1].shape == (HEIGHT, WIDTH // 2)  # the shorter one ends there
     silent = pictures([np.zeros((2, RATE), np.float32)] * 2, RATE)
     assert np.array(Image.open(io.BytesIO(silent[0]))).max() == 0
 

@@ -1,23 +1,24 @@
 """Parts on Ray: what dies, dies alone."""
 
+import ctypes
 import os
 import signal
 import sys
+import time
 
-import numpy as np
 import pytest
 import ray
-import soundfile
 from cluster import Head, short_folder
 
 from manifests.errors import RequestError, RunError
 from manifests.part import Part
+from pipeline.alone import give_up_after
 from pipeline.config import Resources
-from pipeline.probe import probed
 from pipeline.run import Chain, Step, check_nodes, check_place, connect, run_parts
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 CPU = Resources()
+LIMIT = 1.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,6 +36,9 @@ def work(part: Part, settings: dict) -> dict:
             continue
         if item == settings.get("segfault"):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if item in settings.get("hang", ()):
+            with give_up_after(LIMIT, f"not done after {LIMIT} s"):
+                ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock: nothing in Python can end it
         if item == settings.get("raise"):
             raise ValueError("a fault in the stage itself\nwith a second line")
         if item == settings.get("die once") and not os.path.exists(settings["mark"]):
@@ -70,6 +74,33 @@ def test_a_stage_that_segfaults_on_one_item_loses_that_item_alone(tmp_path):
     assert sorted(done) == list(range(6))
     lost = [(item, reason) for record in done.values() for item, reason in record["done"] if reason]
     assert [item for item, _ in lost] == ["3-2"] and "process died" in lost[0][1]
+
+
+def test_an_item_that_never_ends_is_given_up_and_told_from_one_that_crashes(tmp_path):
+    begun = time.monotonic()
+    done = run({"folder": str(tmp_path), "hang": ("3-0", "3-3"), "segfault": "3-2"})
+    lost = {item: reason for record in done.values() for item, reason in record["done"] if reason}
+    assert set(lost) == {"3-0", "3-2", "3-3"} and lost["3-0"] == lost["3-3"] == "not done after 1.0 s" and "process died" in lost["3-2"]
+    assert time.monotonic() - begun < 30
+
+
+def test_other_parts_go_on_while_items_are_tried_alone(tmp_path):
+    order = []
+    many = (Part("pairs", n, [f"{n}-{k}" for k in range(4)]) for n in range(30))
+    for part, _ in run_parts(many, [Step(work, CPU), Step(commit, CPU)], {"folder": str(tmp_path), "hang": ("0-0", "0-1", "0-2")}, str):
+        order.append(part.number)
+    assert sorted(order) == list(range(30)) and order[-1] == 0
+
+
+def test_a_limit_that_is_kept_ends_nothing():
+    with give_up_after(0.2, "late"):
+        pass
+    time.sleep(0.4)
+
+
+def test_a_pool_tells_its_item_that_never_ends(tmp_path):
+    done = run({"folder": str(tmp_path), "hang": ("3-1",)}, first=Resources(cpus=0.5, actors=1))
+    assert [(item, reason) for record in done.values() for item, reason in record["done"] if reason] == [("3-1", "not done after 1.0 s")]
 
 
 def test_a_process_that_dies_once_loses_nothing(tmp_path):
@@ -126,20 +157,6 @@ def test_a_node_that_cannot_read_is_named(tmp_path):
     assert os.listdir(tmp_path / "run") == []
     with pytest.raises(RequestError, match=f"node {os.uname().nodename} .* cannot read the source file"):
         check_nodes(Storage(str(tmp_path / "run")), str(tmp_path / "gone.wav"))
-
-
-@ray.remote(max_retries=0)
-def dies():
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def test_headers_whose_task_dies_are_read_one_by_one(tmp_path):
-    good, bad = str(tmp_path / "good.wav"), str(tmp_path / "bad.wav")
-    soundfile.write(good, np.zeros(1600), 16_000)
-    (tmp_path / "bad.wav").write_text("no sound")
-    found = probed(dies.remote(), [good, bad], CPU)
-    assert found[0] == (0.1, 16_000, 1) and "not audio" in found[1]
-    assert "kills the process" in probed(dies.remote(), [good], CPU)[0]
 
 
 def test_no_cluster_there():

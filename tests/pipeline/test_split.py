@@ -13,7 +13,7 @@ SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 def table(**columns) -> pd.DataFrame:
     count = len(next(iter(columns.values())))
-    blank = {"uri": [f"file {n}" for n in range(count)], "group": [""] * count, "speaker": [""] * count, "clip_id": [f"{n:016x}" for n in range(count)]}
+    blank = {"uri": [f"file {n}" for n in range(count)], "group": "", "source": 0, "speaker": "", "clip_id": [f"{n:016x}" for n in range(count)]}
     return pd.DataFrame({**blank, **columns})
 
 
@@ -26,7 +26,18 @@ def test_units_are_tied_by_file_group_content_and_speaker():
     assert same(components(table(group=["x", "", "x", ""]))) == [{0, 2}, {1}, {3}]
     assert same(components(table(uri=["a", "b", "b", "c"], group=["x", "x", "", ""], clip_id=["1", "2", "3", "3"]))) == [{0, 1, 2, 3}]
     assert same(components(table(speaker=["anna", "ben", "anna", ""]))) == [{0, 2}, {1}, {3}]
-    assert len(same(components(table(speaker=["anna", "anna", "", ""])))) == 4  # one voice: split by recording
+
+
+def test_a_source_of_one_voice_is_split_by_recording():
+    assert len(same(components(table(speaker=["anna", "anna", "", ""])))) == 4
+    assert same(components(table(speaker=["anna", "anna", "anna", "ben"], source=[0, 0, 1, 1]))) == [{0}, {1}, {2}, {3}]
+    assert same(components(table(speaker=["anna", "ben", "anna", "ben"], source=[0, 0, 1, 1]))) == [{0, 2}, {1, 3}]
+    assert same(components(table(speaker=["anna"] * 4, uri=["a", "a", "b", "c"]))) == [{0, 1}, {2}, {3}]
+
+
+def test_one_voice_leaves_no_split_empty():
+    clips = table(speaker=["anna"] * 20, role=["utterance"] * 20).assign(reason=None)
+    assert with_splits(clips, SHARES, 3)["split"].value_counts().to_dict() == {"train": 16, "val": 2, "test": 2}
 
 
 def test_clips_taken_from_another_run_keep_ties_that_only_duplicates_showed():

@@ -60,7 +60,7 @@ def test_a_rule_is_for_its_domain_only():
     assert judged(pair_of("sound", local_snr_db=-20.0), rule) == "local_snr_db < -5"
 
 
-@pytest.mark.parametrize("name", ["kept", "seconds_render", "reason", "loudness", "asr_choice"])
+@pytest.mark.parametrize("name", ["kept", "seconds_render", "reason", "loudness", "transcribed_by"])
 def test_what_is_no_score_has_no_rule(name):
     with pytest.raises(ValueError, match=f"unknown score '{name}'"):
         Rule(score=name, min=0)
@@ -69,3 +69,25 @@ def test_what_is_no_score_has_no_rule(name):
 def test_a_rule_needs_a_bound():
     with pytest.raises(ValueError, match="neither min nor max"):
         Rule(score="snr_db")
+
+
+@pytest.mark.parametrize("wanted", ["source", "target", "neither"])
+@pytest.mark.parametrize("heard", ["source", "target", "neither", None])
+def test_a_choice_is_kept_if_it_is_the_one_wanted_or_none_was_made(wanted, heard):
+    rule = Rule(score="asr_choice", equals=wanted)
+    assert judged(pair_of("speech", asr_choice=heard), rule) == (None if heard in (wanted, None) else f"asr_choice is {heard}, not {wanted}")
+
+
+def test_a_choice_is_judged_in_its_domain_only():
+    rule = Rule(score="asr_choice", equals="target", domain="speech")
+    assert judged(pair_of("sound", asr_choice="source"), rule) is None
+    assert judged(pair_of("speech", asr_choice="source"), rule) == "asr_choice is source, not target"
+
+
+@pytest.mark.parametrize("wrong", [
+    {"score": "asr_choice"}, {"score": "asr_choice", "min": 0.0}, {"score": "asr_choice", "equals": "target", "max": 1.0},
+    {"score": "asr_choice", "equals": "both"}, {"score": "wer_source", "equals": "target"}, {"score": "wer_source", "equals": "target", "max": 0.0},
+])
+def test_what_a_choice_cannot_be_is_no_rule(wrong):
+    with pytest.raises(ValueError, match="asr_choice"):
+        Rule(**wrong)

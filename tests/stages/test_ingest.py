@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from manifests.audio import decode_flac
 from manifests.clip import Clip
 from stages.engines import soundfont
-from stages.ingest import Gates, bandwidth, frame_levels, ingest
+from stages.ingest import Gates, ingest, store
 
 RATE = 16_000
 SCENE = 4.0  # s
@@ -35,12 +35,17 @@ def burst(before: float = 1.0, active: float = 1.5, after: float = 1.0, rate: in
     return np.concatenate([hush(before, rate, floor), tone(active, rate), hush(after, rate, floor)])
 
 
+def stored(window: Clip, rate: int, channels: int, seconds: float, gates: Gates) -> list[tuple[Clip, bytes]]:
+    """A window's clips as a part stores them."""
+    return [(clip, b"") if clip.reason else store(clip, audio, rate) for clip, audio in ingest(window, rate, channels, seconds, gates)]
+
+
 def taken(folder: Path, audio: np.ndarray, role: str = "", rate: int = RATE, gates: Gates | None = None, **known) -> tuple[Clip, bytes]:
     """Store audio, (samples,) or (samples, channels), as float wav and ingest it whole."""
     path = folder / "sound.wav"
     soundfile.write(path, audio, rate, subtype="FLOAT")
     window = Clip(str(path), 0.0, len(audio) / rate, 3, "sound", "synthetic", role=role, label="bell", **known)
-    ((clip, flac),) = ingest(window, rate, 1, SCENE, gates or Gates())
+    ((clip, flac),) = stored(window, rate, 1, SCENE, gates or Gates())
     assert bool(flac) == (clip.reason is None) == bool(clip.clip_id)
     return clip, flac
 
@@ -103,7 +108,7 @@ def test_an_event_late_in_a_long_recording_is_trimmed_where_it_is(tmp_path, rate
 def test_a_window_inside_a_file_keeps_the_files_times(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.concatenate([noise(5.0), burst(), noise(5.0)]), RATE, subtype="FLOAT")
     window = Clip(str(tmp_path / "a.wav"), 5.0, 8.5, 0, "sound", "synthetic")
-    ((clip, _),) = ingest(window, RATE, 1, SCENE, Gates())
+    ((clip, _),) = stored(window, RATE, 1, SCENE, Gates())
     assert clip.start == pytest.approx(5.975, abs=0.03) and clip.end == pytest.approx(7.525, abs=0.03)
 
 
@@ -123,7 +128,7 @@ def test_a_moment_is_refused(tmp_path, samples):
 @pytest.mark.filterwarnings("error")
 def test_one_sample_that_resampling_leaves_nothing_of_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.full((1, 1), 0.5), 192_000)
-    ((clip, flac),) = ingest(Clip(str(tmp_path / "a.wav"), 0, 1, 0, "sound", "synthetic"), 8_000, 1, SCENE, Gates())
+    ((clip, flac),) = stored(Clip(str(tmp_path / "a.wav"), 0, 1, 0, "sound", "synthetic"), 8_000, 1, SCENE, Gates())
     assert clip.reason and flac == b""
 
 
@@ -186,7 +191,7 @@ def test_a_track_passes_as_it_is(tmp_path):
 def test_what_is_no_audio_is_a_row_with_a_reason(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)
     window = Clip(str(tmp_path / "a.wav"), 0, 1, 0, "sound", "synthetic", label="dog")
-    ((clip, flac),) = ingest(window, RATE, 1, SCENE, Gates())
+    ((clip, flac),) = stored(window, RATE, 1, SCENE, Gates())
     assert clip == replace(window, reason=clip.reason) and clip.reason and flac == b""
 
 
@@ -225,28 +230,11 @@ def test_what_is_stored_peaks_at_minus_1_dbfs_and_gives_the_samples_again(tmp_pa
     np.testing.assert_allclose(stored[0] * 10 ** (-clip.gain_db / 20), audio, atol=2e-8)
 
 
-@pytest.mark.parametrize("frequency", [500, 2_000, 7_000])
-def test_bandwidth_is_where_the_energy_ends(frequency):
-    rng, size = np.random.default_rng(0), 8 * RATE
-    spectrum = np.fft.rfft(rng.standard_normal(size))
-    spectrum[np.fft.rfftfreq(size, 1 / RATE) > frequency] = 0
-    assert bandwidth(np.fft.irfft(spectrum)[None].astype(np.float32), RATE) == pytest.approx(0.99 * frequency, rel=0.03)
-    assert 0 < bandwidth(tone(0.01)[None].astype(np.float32), RATE) <= RATE / 2
-
-
-def test_frame_levels_are_rms_by_25_ms():
-    audio = np.concatenate([np.full((2, 400), 0.1), np.zeros((2, 400)), np.full((2, 300), 1.0)], axis=1).astype(np.float32)
-    levels, size = frame_levels(audio, RATE)
-    assert size == 400
-    np.testing.assert_allclose(levels, [-20, -120], atol=1e-3)
-    np.testing.assert_allclose(frame_levels(audio[:, :10], RATE)[0], [-20], atol=1e-3)
-
-
 # -- identity
 
 
 def identity(path: Path, start: float = 0.0, end: float = SCENE, **known) -> str:
-    ((clip, _),) = ingest(Clip(str(path), start, end, 0, "sound", "synthetic", **known), RATE, 1, SCENE, Gates())
+    ((clip, _),) = stored(Clip(str(path), start, end, 0, "sound", "synthetic", **known), RATE, 1, SCENE, Gates())
     assert clip.reason is None
     return clip.clip_id
 
@@ -293,12 +281,12 @@ def test_a_window_under_a_uri_is_read_there(tmp_path):
     clip, flac = taken(tmp_path, noise(SCENE))
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/ingest/a.wav", (tmp_path / "sound.wav").read_bytes())
-    ((again, same),) = ingest(Clip("memory://ingest/a.wav", 0, SCENE, 0, "sound", "synthetic"), RATE, 1, SCENE, Gates())
+    ((again, same),) = stored(Clip("memory://ingest/a.wav", 0, SCENE, 0, "sound", "synthetic"), RATE, 1, SCENE, Gates())
     assert (again.clip_id, same) == (clip.clip_id, flac)
 
 
 def test_a_piece_of_the_soundfont_gives_its_tracks(tmp_path):
-    found = list(ingest(soundfont.piece(1, 0, 5.0, source=0), RATE, 1, SCENE, Gates()))
+    found = list(stored(soundfont.piece(1, 0, 5.0, source=0), RATE, 1, SCENE, Gates()))
     assert len(found) > 2 and len({clip.clip_id for clip, _ in found}) == len(found)
     for clip, flac in found:
         assert clip.reason is None and (clip.role, clip.tier) == ("track", "demo")
@@ -308,5 +296,5 @@ def test_a_piece_of_the_soundfont_gives_its_tracks(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_clips_have_the_runs_channels_and_rate(tmp_path, channels):
     soundfile.write(tmp_path / "a.wav", np.stack([noise(SCENE, 44_100), tone(SCENE, 44_100)], axis=1), 44_100)
-    ((clip, flac),) = ingest(Clip(str(tmp_path / "a.wav"), 0, SCENE, 0, "sound", "synthetic"), RATE, channels, SCENE, Gates())
+    ((clip, flac),) = stored(Clip(str(tmp_path / "a.wav"), 0, SCENE, 0, "sound", "synthetic"), RATE, channels, SCENE, Gates())
     assert clip.role == "background" and decode_flac(flac).shape == (channels, SCENE * RATE)

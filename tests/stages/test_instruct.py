@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from manifests.pair import EDITS, Pair
 from manifests.scene import Scene, Stem
 from stages.edit import sides
-from stages.instruct import WORDINGS, heard, instruct
+from stages.instruct import SPEECH_WORDINGS, WORDINGS, beside, heard, instruct, instruct_speech, named
+from stages.scenes.utterance import Change
 
 FIRST = {
     "add": "Add the sound of 'dog bark' to the input audio.",
@@ -18,6 +19,18 @@ FIRST = {
     "replace": "Replace the sound of 'dog bark' with 'church bell'.",
     "transfer": "Change the sound of 'dog bark' to 'church bell'.",
 }
+ALL = {**WORDINGS, **SPEECH_WORDINGS}
+SENTENCE = "she said no and he said yes".split()
+word = st.sampled_from("yes no five or the dog said".split())
+
+
+def spoken(edit: str, words: list[str] = SENTENCE, first: int = 1, last: int = 3, instead: list[str] | None = None) -> tuple[Pair, Change]:
+    """A speech edit of words[first:last] of a recording, and the pair that tells of it."""
+    instead = (["ate", "bread"] if instead is None else instead) if edit == "speech_substitute" else []
+    change = Change(edit, [0], [0], list(words), first, last, instead, [])
+    pair = Pair("key", "s", edit, "real", "demo", "speech", "en", "train", 0)
+    instruct_speech(pair, change)
+    return pair, change
 
 
 def told(edit: str, x: str = "dog bark", y: str = "church bell") -> Pair:
@@ -30,7 +43,7 @@ def told(edit: str, x: str = "dog bark", y: str = "church bell") -> Pair:
     return pair
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", WORDINGS)
 def test_the_first_wording_is_audio_omnis(edit):
     pair = told(edit)
     assert pair.instruction == pair.instructions[0] == FIRST[edit]
@@ -39,14 +52,14 @@ def test_the_first_wording_is_audio_omnis(edit):
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_there_are_several_wordings_all_different_and_each_an_edits_own(edit):
-    words = told(edit).instructions
+    words = told(edit).instructions if edit in WORDINGS else spoken(edit)[0].instructions
     assert len(words) >= 5 and len(set(words)) == len(words)
-    elsewhere = {wording for name, found in WORDINGS.items() if name != edit for wording in found}
-    assert not elsewhere & set(WORDINGS[edit])
+    elsewhere = {wording for name, found in ALL.items() if name != edit for wording in found}
+    assert not elsewhere & set(ALL[edit])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(EDITS), st.text(string.printable, min_size=1, max_size=12), st.text(string.printable, min_size=1, max_size=12))
+@given(st.sampled_from(list(WORDINGS)), st.text(string.printable, min_size=1, max_size=12), st.text(string.printable, min_size=1, max_size=12))
 def test_all_wordings_name_the_label_whatever_is_in_it(edit, x, y):
     pair = told(edit, x, y)
     assert all(x in words for words in pair.instructions)
@@ -55,11 +68,11 @@ def test_all_wordings_name_the_label_whatever_is_in_it(edit, x, y):
 
 
 def test_every_edit_has_wordings_and_wordings_have_no_other_place_to_fill():
-    assert set(WORDINGS) == set(EDITS)
-    for edit, wordings in WORDINGS.items():
+    assert set(ALL) == set(EDITS) and not set(WORDINGS) & set(SPEECH_WORDINGS)
+    places = {**dict.fromkeys(EDITS, ["x"]), **dict.fromkeys(("replace", "transfer", "speech_substitute"), ["x", "y"]), "speech_insert": ["place", "x"]}
+    for edit, wordings in ALL.items():
         for wording in wordings:
-            places = sorted(name for _, name, _, _ in string.Formatter().parse(wording) if name)
-            assert places == (["x", "y"] if edit in ("replace", "transfer") else ["x"])
+            assert sorted(name for _, name, _, _ in string.Formatter().parse(wording) if name) == places[edit]
 
 
 @pytest.mark.parametrize(("edit", "before", "after"), [
@@ -77,3 +90,52 @@ def test_what_has_no_label_is_not_spoken_of():
     scene = Scene("s", "soundscape", "train", 8000, 1, 10, [Stem("c", "event", label, 0, 0, 5, 0, 0) for label in ("", "dog", "")])
     assert heard(scene, [0, 1, 2]) == "dog"
     assert heard(scene, [0, 2]) == heard(scene, []) == ""
+
+
+@pytest.mark.parametrize(("edit", "instruction", "label", "source", "target"), [
+    ("speech_delete", "Delete 'said no' from the speech.", "said no", "she said no and he said yes", "she and he said yes"),
+    ("speech_insert", "Insert 'said no' after 'she' in the speech.", "said no", "she and he said yes", "she said no and he said yes"),
+    ("speech_substitute", "Substitute 'ate bread' with 'said no' in the speech.", "ate bread", "she ate bread and he said yes", "she said no and he said yes"),
+])
+def test_a_speech_edit_tells_its_words_and_the_texts_of_both_sides(edit, instruction, label, source, target):
+    pair, _ = spoken(edit)
+    assert (pair.instruction, pair.label, pair.source_text, pair.target_text) == (instruction, label, source, target)
+    assert pair.instruction == pair.instructions[0]
+
+
+def test_words_said_more_than_once_are_told_by_their_order():
+    assert spoken("speech_delete", first=5, last=6)[0].instruction == "Delete the second 'said' from the speech."
+    assert spoken("speech_insert", first=6, last=7)[0].instruction == "Insert 'yes' after the second 'said' in the speech."
+    assert spoken("speech_substitute", first=2, last=3, instead=["yes"])[0].instruction == "Substitute the first 'yes' with 'no' in the speech."
+    assert spoken("speech_insert", first=0, last=1)[0].instruction == "Insert 'she' before the first 'said' in the speech."
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(word, min_size=2, max_size=14), st.data())
+def test_what_an_instruction_names_is_found_in_one_place(words, data):
+    first = data.draw(st.integers(0, len(words) - 1))
+    count = data.draw(st.integers(1, len(words) - first))
+    phrase = words[first : first + count]
+    said = named(words, first, count)
+    places = [n for n in range(len(words)) if words[n : n + count] == phrase]
+    assert f"'{' '.join(phrase)}'" in said
+    others = [named(words, n, count) for n in places if n != first]
+    assert said not in others and (said.startswith("'") == (len(places) == 1))
+    assert beside(words, first) not in [beside(words, n) for n in range(len(words)) if n != first]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(list(SPEECH_WORDINGS)), st.lists(word, min_size=2, max_size=9), st.lists(word, min_size=1, max_size=4), st.data())
+def test_texts_of_a_speech_edit_differ_by_its_words_alone_and_all_wordings_name_them(edit, words, instead, data):
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first + 1, min(len(words), first + 4)))
+    if last - first == len(words):
+        first += 1
+    pair, _ = spoken(edit, words, first, last, instead)
+    longer, shorter = (pair.source_text, pair.target_text) if edit == "speech_delete" else (pair.target_text, pair.source_text)
+    assert longer.split() == words
+    assert shorter.split() == [*words[:first], *(instead if edit == "speech_substitute" else []), *words[last:]]
+    assert pair.label.split() == (instead if edit == "speech_substitute" else words[first:last])
+    for said in pair.instructions:
+        assert f"'{pair.label}'" in said
+        assert edit != "speech_substitute" or f"'{' '.join(words[first:last])}'" in said

@@ -1,0 +1,67 @@
+"""Texts are compared in one form, whatever they were written in, and words with their times come back as they were stored."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifests.speech import Cut, Word, from_json, to_json, words_of
+
+seconds = st.floats(0, 40).map(lambda value: round(value, 4))
+said = st.builds(Word, st.text(max_size=8), seconds, seconds)
+cut = st.builds(Cut, seconds, st.floats(-120, 30).map(lambda value: round(value, 2)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30) | st.text("aB'’ -.,!3éİßǆ", max_size=20))
+def test_the_form_of_a_text_is_its_own_form(text):
+    words = words_of(text)
+    assert words_of(" ".join(words)) == words
+    assert all(word and not any(map(str.isspace, word)) for word in words)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.from_regex(r"[a-z]{1,6}('[a-z]{1,2})?", fullmatch=True), max_size=6), st.data())
+def test_case_and_punctuation_make_no_difference(words, data):
+    mark = st.sampled_from([" ", ", ", ". ", "! ", " — ", "… ", "-", " “", "” ", "\n", "?) ("])
+    text = "".join(data.draw(st.sampled_from([word, word.upper(), word.capitalize()])) + data.draw(mark) for word in words)
+    assert words_of(text) == words
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("Don’t, don`t, donʼt!", ["don't"] * 3),
+    ("'tis the dogs' o''clock", ["tis", "the", "dogs", "o", "clock"]),
+    ("ill-disposed under_scored", ["ill", "disposed", "under", "scored"]),
+    ("In 1984, 3.5 miles", ["in", "1984", "3", "5", "miles"]),
+    ("ﬁne ＷＩＤＥ Straße", ["fine", "wide", "strasse"]),
+    ("cafe\u0301 CAFÉ", ["café", "café"]),
+    ("Привет, МИР!", ["привет", "мир"]),
+    ("你好，世界。", ["你好", "世界"]),
+    ("Γειά σου Κόσμε", ["γειά", "σου", "κόσμε"]),
+])
+def test_words_of_other_hands_and_scripts(text, words):
+    assert words_of(text) == words
+
+
+@pytest.mark.parametrize("text", ["नमस्ते", "สวัสดี", "שָׁלוֹם", "İstanbul", "ΐδιος"])
+def test_a_word_written_with_marks_is_one_word(text):
+    assert len(words_of(text)) == 1
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "...!?", "😀👍🏽", "— “…” —", "'''", "_ _", "\u200b\ufeff", "🎵 ♪ ♫"])
+def test_what_has_no_letters_has_no_words(text):
+    assert words_of(text) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(said, max_size=6), st.lists(cut, max_size=7))
+def test_words_and_cuts_come_back_as_they_were_stored(words, cuts):
+    text = to_json(words, cuts)
+    assert from_json(text) == (words, cuts) and to_json(*from_json(text)) == text
+    json.loads(text, parse_constant=pytest.fail)
+
+
+def test_times_are_kept_to_a_sample_at_any_usual_rate():
+    words, cuts = from_json(to_json([Word("a", 1.23456789, 2.00004)], [Cut(0.1000499, -31.239)]))
+    assert abs(words[0].start - 1.23456789) < 1e-4 and abs(cuts[0].at - 0.1000499) < 1e-4 and abs(cuts[0].level_db + 31.239) < 0.01
