@@ -18,7 +18,7 @@ from manifests.chance import generator
 from manifests.clip import Clip
 from manifests.pair import Pair
 from manifests.scene import Scene
-from manifests.speech import Cut, from_json, to_json, words_of
+from manifests.speech import Cut, from_json, stretches, to_json, words_of
 from pipeline.build import pair_work
 from pipeline.config import Config
 from pipeline.pairs import render_scene
@@ -27,7 +27,7 @@ from stages.engines import registry
 from stages.filter import judge
 from stages.ingest import Gates, ingest, store
 from stages.score_speech import score_speech
-from stages.transcribe import stretches, transcribe
+from stages.transcribe import transcribe
 
 RATE = 16_000
 ROUNDS = 3  # pairs of each edit of an utterance

@@ -4,6 +4,8 @@ import json
 import unicodedata
 from dataclasses import dataclass
 
+MOST = 4  # words that are taken out together
+SHORTEST = 0.06  # s that they take, so that cross-fades have room
 APOSTROPHES = str.maketrans("’‘ʼ`", "''''")
 
 
@@ -46,3 +48,14 @@ def from_json(text: str) -> tuple[list[Word], list[Cut]]:
     """What `to_json` was given."""
     said = json.loads(text)
     return [Word(*word) for word in said["words"]], [Cut(*cut) for cut in said["cuts"]]
+
+
+def stretches(words: list[Word], cuts: list[Cut], join_db: float) -> list[tuple[int, int]]:
+    """Stretches of words [first, last) that can be taken out: one to four, not all, between cuts of at most `join_db` (dB under the speech).
+
+    >>> words = [Word(text, n, n + 0.9) for n, text in enumerate("well he said no".split())]
+    >>> stretches(words, [Cut(n, level) for n, level in enumerate((-40, -30, -9, -40, -40))], -25)
+    [(0, 1), (0, 3), (1, 3), (1, 4), (3, 4)]
+    """
+    good = [n for n, cut in enumerate(cuts) if cut.level_db <= join_db]
+    return [(a, b) for a in good for b in good if a < b <= a + MOST and b - a < len(words) and cuts[b].at - cuts[a].at >= SHORTEST]

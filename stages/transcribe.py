@@ -7,7 +7,7 @@ import numpy as np
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.loudness import loudness
-from manifests.speech import Cut, Word, from_json, to_json, words_of
+from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
 from stages.engines.protocols import Transcriber
 from stages.ingest import Gates
 
@@ -15,8 +15,6 @@ FRAME = 0.005  # s, of the level that cuts are read from; a cut's level is that 
 SLACK = 0.03  # s that an aligned boundary may be off: a cut lies no further inside a word
 PAUSE = 0.06  # s of quiet that make a pause
 QUIET = 25.0  # dB under the speech: what is quieter at a word's edge is no longer the word
-MOST = 4  # words that are taken out together
-SHORTEST = 0.06  # s that they take, so that cross-fades have room
 MARGIN = 0.3  # s kept before the first word and after the last
 EDGE = 0.02  # s at both ends where nothing is cut, so that a cross-fade fits
 FASTEST = 40.0  # characters a second; nobody speaks so fast
@@ -56,17 +54,6 @@ def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcribe
     if confidence is not None and confidence < gates.alignment_confidence:
         return replace(clip, reason=f"its words are not where the sound is: confidence {confidence:.2f} (at least {gates.alignment_confidence:g})"), audio
     return clip, audio
-
-
-def stretches(words: list[Word], cuts: list[Cut], join_db: float) -> list[tuple[int, int]]:
-    """Stretches of words [first, last) that can be taken out: one to four, not all, between cuts of at most `join_db` (dB under the speech).
-
-    >>> words = [Word(text, n, n + 0.9) for n, text in enumerate("well he said no".split())]
-    >>> stretches(words, [Cut(n, level) for n, level in enumerate((-40, -30, -9, -40, -40))], -25)
-    [(0, 1), (0, 3), (1, 3), (1, 4), (3, 4)]
-    """
-    good = [n for n, cut in enumerate(cuts) if cut.level_db <= join_db]
-    return [(a, b) for a in good for b in good if a < b <= a + MOST and b - a < len(words) and cuts[b].at - cuts[a].at >= SHORTEST]
 
 
 def _words(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber) -> tuple[list[Word], float | None]:

@@ -7,8 +7,7 @@ import numpy as np
 
 from manifests.clip import Clip
 from manifests.scene import Scene, Stem
-from manifests.speech import Cut, Word, from_json
-from stages.transcribe import stretches
+from manifests.speech import Cut, Word, from_json, stretches
 
 FADE = 0.010  # s of cross-fade at a join, half on each side of the cut
 

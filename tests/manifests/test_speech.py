@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.speech import Cut, Word, from_json, to_json, words_of
+from manifests.speech import MOST, SHORTEST, Cut, Word, from_json, stretches, to_json, words_of
 
 seconds = st.floats(0, 40).map(lambda value: round(value, 4))
 said = st.builds(Word, st.text(max_size=8), seconds, seconds)
@@ -65,3 +66,19 @@ def test_words_and_cuts_come_back_as_they_were_stored(words, cuts):
 def test_times_are_kept_to_a_sample_at_any_usual_rate():
     words, cuts = from_json(to_json([Word("a", 1.23456789, 2.00004)], [Cut(0.1000499, -31.239)]))
     assert abs(words[0].start - 1.23456789) < 1e-4 and abs(cuts[0].at - 0.1000499) < 1e-4 and abs(cuts[0].level_db + 31.239) < 0.01
+
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 0.5), st.floats(-60, 0)), min_size=2, max_size=12), st.floats(-50, 0))
+def test_stretches_are_all_that_can_be_taken_out_and_no_others(made, join_db):
+    ends = np.cumsum([length for length, _ in made])
+    cuts = [Cut(float(end), level) for end, (_, level) in zip(ends, made)]
+    words = [Word("a", a.at, b.at) for a, b in zip(cuts, cuts[1:])]
+    found = stretches(words, cuts, join_db)
+    assert len(set(found)) == len(found) and found == sorted(found)
+    for first in range(len(words)):
+        for last in range(first + 1, len(words) + 1):
+            possible = (max(cuts[first].level_db, cuts[last].level_db) <= join_db and last - first <= MOST and last - first < len(words)
+                        and cuts[last].at - cuts[first].at >= SHORTEST)
+            assert ((first, last) in found) == possible

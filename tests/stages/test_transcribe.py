@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.clip import Clip
-from manifests.speech import Cut, Word, from_json, to_json, words_of
+from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
 from stages.engines.espeak import Espeak
 from stages.engines.pocketsphinx import Aligner
 from stages.ingest import Gates
 from stages.measure import measure
-from stages.transcribe import MARGIN, MOST, SHORTEST, SLACK, stretches, transcribe
+from stages.transcribe import MARGIN, SLACK, transcribe
 
 RATE = 16_000
 GATES = Gates(alignment_confidence=0.0)
@@ -196,18 +196,3 @@ def test_words_of_a_synthesizer_are_used_as_they_are():
     for word, true in zip(words, truly):
         assert true.start - 0.006 <= word.start + lead and word.end + lead <= true.end + 0.006
     assert kept.shape[1] / RATE <= words[-1].end - words[0].start + 2 * MARGIN + 0.001 and kept.shape[1] / RATE == clip.duration
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.floats(0.01, 0.5), st.floats(-60, 0)), min_size=2, max_size=12), st.floats(-50, 0))
-def test_stretches_are_all_that_can_be_taken_out_and_no_others(made, join_db):
-    ends = np.cumsum([length for length, _ in made])
-    cuts = [Cut(float(end), level) for end, (_, level) in zip(ends, made)]
-    words = [Word("a", a.at, b.at) for a, b in zip(cuts, cuts[1:])]
-    found_ = stretches(words, cuts, join_db)
-    assert len(set(found_)) == len(found_) and found_ == sorted(found_)
-    for first in range(len(words)):
-        for last in range(first + 1, len(words) + 1):
-            possible = (max(cuts[first].level_db, cuts[last].level_db) <= join_db and last - first <= MOST and last - first < len(words)
-                        and cuts[last].at - cuts[first].at >= SHORTEST)
-            assert ((first, last) in found_) == possible

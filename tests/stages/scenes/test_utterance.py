@@ -11,10 +11,9 @@ from manifests.audio import encode_flac, to_int16
 from manifests.chance import generator
 from manifests.clip import Clip
 from manifests.scene import Rendered, Scene
-from manifests.speech import Cut, Word, to_json
+from manifests.speech import Cut, Word, stretches, to_json
 from stages.render import render
 from stages.scenes.utterance import Change, joins, place, spans
-from stages.transcribe import stretches
 
 EDITS = ("speech_delete", "speech_insert", "speech_substitute")
 JOIN_DB = -25.0
