@@ -21,7 +21,7 @@ from manifests.scene import Scene
 from manifests.speech import Cut, from_json, stretches, to_json, words_of
 from pipeline.build import pair_work
 from pipeline.config import Config
-from pipeline.pairs import render_scene
+from pipeline.pairs import PairWork, render_scene
 from pipeline.sources import list_sources, windows
 from stages.engines import registry
 from stages.filter import judge
@@ -64,7 +64,10 @@ class Corpus:
         donors = sorted(c.clip_id for c in self.clips.values() if c.speaker == clip.speaker and c.clip_id != clip.clip_id and c.editable)
         asked = [("speech_delete", ""), ("speech_insert", "")] + ([("speech_substitute", donors[number % len(donors)])] if donors else [])
         asked = asked[:1] if halved else asked
-        known = {clip.clip_id: _halved(clip, number, self.work) if halved else clip, **{donor: self.clips[donor] for _, donor in asked if donor}}
+        told = _halved(clip, number, self.work) if halved else clip
+        if told is None:
+            return []
+        known = {clip.clip_id: told, **{donor: self.clips[donor] for _, donor in asked if donor}}
         item = {"scene_id": clip.clip_id, "kind": "utterance", "split": "train", "clip_ids": [clip.clip_id], "clips": known,
                 "pairs": [(f"{clip.clip_id}-{edit}-{number}", edit, number, donor) for edit, donor in asked]}
         pairs = [Pair(name, clip.clip_id, edit, "real", clip.tier, "speech", "en", "train", 0) for name, edit, *_ in item["pairs"]]
@@ -88,13 +91,14 @@ class Corpus:
         judge(pair, list(self.work.rules))
 
 
-def _halved(clip: Clip, number: int, work) -> Clip:
+def _halved(clip: Clip, number: int, work: PairWork) -> Clip | None:
+    """The clip with the first cut of a deletion moved into the middle of its word; None where that would leave too little to take out."""
     words, cuts = from_json(clip.words)
     possible = stretches(words, cuts, work.join_db)
     order = generator(work.seed, "stretches", clip.clip_id, "speech_delete").permutation(len(possible))
     first, _ = possible[order[number % len(order)]]
     cuts[first] = Cut((words[first].start + words[first].end) / 2, cuts[first].level_db)
-    return replace(clip, words=to_json(words, cuts))
+    return replace(clip, words=to_json(words, cuts)) if stretches(words, cuts, work.join_db) == possible else None
 
 
 def main() -> None:

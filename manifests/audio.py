@@ -95,6 +95,7 @@ class Recordings:
         return _as_wanted(audio, self._sound.samplerate, rate, channels)
 
     def close(self) -> None:
+        """Let the file go."""
         if self._sound is not None:
             self._sound.close()
         self._path, self._sound = "", None

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from manifests.clip import Clip
 from manifests.errors import RequestError, RunError
 from manifests.part import Part
+from manifests.speech import from_json, stretches
 from manifests.storage import Storage
 from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
@@ -51,7 +52,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     try:
         if state := _state(storage, identity, overwrite):
             return state
-        clips = _take_clips(Storage(clips_of)) if clips_of else _check_named(config, listing)
+        clips = _take_clips(Storage(clips_of), config.clips.join_db) if clips_of else _check_named(config, listing)
         lease = Lease(storage, _facts(config, identity, clips_of))
     except OSError as error:
         if error.errno in run.NO_ROOM:
@@ -91,7 +92,7 @@ def _check_named(config: Config, listing: Listing) -> None:
     for edit in config.wanted:
         if edit.startswith("speech_"):
             if not speech:
-                raise RequestError(f"edit '{edit}' needs speech: add a source of domain speech or of kind espeak, or set missing: skip")
+                raise RequestError(f"edit '{edit}' needs speech: add a source of domain speech (with a transcriber) or of kind espeak, or set missing: skip")
             continue
         fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
         if edit == "transfer" and not pieces:
@@ -110,7 +111,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     engines.check(engines.needed(config, listing, clips is not None))
     if clips is None:
         probe.measure(listing, storage, stages.ingest)
-        found = windows(listing, config.audio.seconds)
+        found = windows(listing, config.audio.seconds, config.clips.utterance_seconds[1])
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
     clips = with_splits(clips, config.splits, config.seed)
     write_table(storage, "clips/clips.parquet", pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False))
@@ -185,11 +186,12 @@ def _other_run(clips_of: str, config: Config) -> dict:
     return there
 
 
-def _take_clips(other: Storage) -> pd.DataFrame:
+def _take_clips(other: Storage, join_db: float) -> pd.DataFrame:
     try:
         clips = read_table(other, "clips/clips.parquet").to_pandas()
     except FileNotFoundError:
         raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
+    clips["editable"] = [len(stretches(*from_json(words), join_db)) if words else 0 for words in clips["words"]]
     clips["tar"] = [tar if "://" in tar or tar.startswith("/") else other.path(tar) for tar in clips["tar"]]
     return clips
 

@@ -52,6 +52,7 @@ def ingest_part(part: Part, work: ClipWork) -> dict:
     for window in part.items:
         if reason := part.skip.get(item_id(window)):
             clips.append((replace(window, reason=reason), None))
+            recordings.close()
         else:
             synthesizer = registry.load("synthesizer", json.loads(work.synthesizer)) if window.uri.startswith(espeak.SCHEME) else None
             with give_up_after(limit, f"not decoded after {limit:g} s: given up"):
@@ -72,15 +73,16 @@ def transcribe_part(state: dict, work: ClipWork) -> dict:
     def find(transcriber: Transcriber, clip: Clip, audio: np.ndarray) -> list[tuple[Clip, np.ndarray]]:
         return [transcribe(clip, audio, work.rate, transcriber, engine, work.gates)]
 
-    return _each("transcribe", "utterance", state, work, work.transcriber, find)
+    unknown = any(clip.reason is None and clip.role == "utterance" and not clip.words for clip, _ in state["clips"])
+    return _each("transcribe", "utterance", state, work, work.transcriber if unknown else None, find)
 
 
-def _each(stage: str, role: str, state: dict, work: ClipWork, spec: str, function: Callable) -> dict:
+def _each(stage: str, role: str, state: dict, work: ClipWork, spec: str | None, function: Callable) -> dict:
     """Let a stage's engine make of each kept clip of a role what it makes of it; the other clips go by."""
     todo = [clip for clip, _ in state["clips"] if clip.reason is None and clip.role == role]
     if not todo:
         return state
-    engine = registry.load(KINDS[stage], json.loads(spec))
+    engine = registry.load(KINDS[stage], json.loads(spec)) if spec else None
     started, clips, limit = time.perf_counter(), [], work.gates.time_limit
     for clip, audio in state["clips"]:
         if clip.reason is not None or clip.role != role:
@@ -120,7 +122,7 @@ def commit_clips(state: dict, work: ClipWork) -> dict:
 
 def item_id(window: Clip) -> str:
     """What names a window among a part's items."""
-    return f"{window.uri} [{window.start:g} s, {window.end:g} s]"
+    return f"{window.uri} [{window.start:.10g} s, {window.end:.10g} s]"
 
 
 def tar_name(number: int) -> str:

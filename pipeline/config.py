@@ -79,6 +79,7 @@ class Engine(BaseModel):
 class Scorers(Strict):
     """What listens to finished pairs."""
 
+    clap: None = None
     asr: Engine | None = Engine(engine="pocketsphinx")
 
 
@@ -181,7 +182,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _fits(self):
-        pair = 4 * round(self.audio.seconds * self.audio.sample_rate) * self.audio.channels  # bytes of both sides, 16 bits
+        longest = max(self.audio.seconds, self.clips.utterance_seconds[1] if any(name.startswith("speech_") for name in self.wanted) else 0.0)
+        pair = 4 * round(longest * self.audio.sample_rate) * self.audio.channels  # bytes of both sides, 16 bits
         if self.shards.pairs * pair > PART_BYTES:
             raise ValueError(f"shards.pairs: {self.shards.pairs} pairs of this length take {self.shards.pairs * pair / 1e9:.1f} GB at once; "
                              f"at most {max(1, PART_BYTES // pair)} fit into {PART_BYTES / 1e9:g} GB")

@@ -9,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 from manifests.errors import RequestError
 from pipeline.config import Config, Resources
 from pipeline.sources import Listing
-from stages.engines import registry
+from stages.engines import espeak, registry
 
 
 def specification(engine: Any) -> str:
@@ -26,7 +26,7 @@ def needed(config: Config, listing: Listing, clips_at_hand: bool) -> list[tuple[
             found.append(("separator", specification(config.separator), stages.separate))
         if any(source.kind == "espeak" for source in config.sources):
             found.append(("synthesizer", specification(config.synthesizer), stages.ingest))
-        if "utterance" in roles:
+        if any(clip.role == "utterance" and not clip.uri.startswith(espeak.SCHEME) for clip in listing.named):  # a synthesizer tells its words
             found.append(("transcriber", specification(config.transcriber), stages.transcribe))
     if config.scorers.asr and any(edit.startswith("speech_") for edit in config.wanted):
         found.append(("recognizer", specification(config.scorers.asr), stages.score))

@@ -87,7 +87,8 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
             pair.before, pair.after, pair.edited = change.before, change.after, change.put_in
             instruct_speech(pair, change)
     made = [pair for pair in pairs if pair.reason is None]
-    edit(rendered, made)
+    if made:
+        edit(rendered, made)
     for pair in made:
         pair.reason = quiet_fault(rendered, pair.edited)
         _describe(pair, scene, item["clips"], rendered.seconds / len(pairs))
@@ -137,7 +138,7 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     if scene.kind == "utterance":
         start, end = utterance.spans(scene, pair.before, pair.after)[0]
         pair.params["source_span"] = [start / scene.sample_rate, end / scene.sample_rate]
-        pair.transcribed_by = clips[scene.stems[0].clip_id].transcribed_by
+        pair.transcribed_by = next((by for i in used if (by := clips[scene.stems[i].clip_id].transcribed_by)), "")
     else:
         pair.params["snr_db"] = scene.stems[pair.edited[0]].snr_db
         pair.separation_error_db = about.separation_error_db

@@ -32,7 +32,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
     """The plan of a run, a row a pair, parts in order.
 
     Args:
-        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db.
+        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db, duration.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
 
@@ -47,7 +47,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
         rows = clips[clips["split"] == split]
         makers = {
             "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed),
-            "separated": Recordings(rows, config.seed), "remix": Remixes(rows, config.seed), "utterance": Utterances(rows, config.seed),
+            "separated": Recordings(rows, config.seed, config.audio.seconds), "remix": Remixes(rows, config.seed), "utterance": Utterances(rows, config.seed),
         }
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}

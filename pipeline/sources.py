@@ -19,6 +19,7 @@ from stages.engines import espeak, soundfont
 
 PART_SECONDS = 600.0  # audio in a clip part, at most
 WINDOW_SCENES = 3  # a long file is cut into windows of this many scenes
+LEAST_COST = 0.5  # s that a window counts for at least, however short it is
 SOUNDFONT_SCENES = 1.6  # length of a piece, and of an embedded background, in scenes
 AUDIO_NAMES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".aif", ".aiff", ".aac")
 
@@ -171,8 +172,13 @@ def _seconds(info: dict) -> float:
     return when.timestamp() if hasattr(when, "timestamp") else float(when)
 
 
-def windows(listing: Listing, seconds: float) -> list[Clip]:
-    """Cut what the sources name into windows of a few scenes; what has no length yet or was rejected is left out."""
+def windows(listing: Listing, seconds: float, utterance: float = 30.0) -> list[Clip]:
+    """Cut what the sources name into windows of a few scenes; what has no length yet or was rejected is left out.
+
+    Args:
+        seconds: of a scene.
+        utterance: s, of the longest; speech with a transcript is one window, or gets a reason where it is longer.
+    """
     found = []
     for clip in listing.named:
         if clip.reason is not None or (file := listing.files[clip.uri]).status != "ok" or file.seconds is None:
@@ -181,7 +187,12 @@ def windows(listing: Listing, seconds: float) -> list[Clip]:
         if clip.start >= end:
             clip.reason = f"it starts at {clip.start:g} s, the file ends at {file.seconds:g} s"
             continue
-        size = end - clip.start if clip.piece or clip.transcript else WINDOW_SCENES * seconds
+        whole = bool(clip.piece) or (clip.role == "utterance" and bool(clip.transcript.strip()))
+        if whole and not clip.piece and end - clip.start > utterance:
+            clip.reason = f"{end - clip.start:.0f} s with one transcript (at most {utterance:g} s): give start and end of each sentence"
+            continue
+        longest = min(WINDOW_SCENES * seconds, utterance / 1.5) if clip.role == "utterance" else WINDOW_SCENES * seconds
+        size = end - clip.start if whole else longest
         count = max(1, int((end - clip.start) / size + 0.5))  # the last one takes a remainder of under half a window
         cuts = [clip.start + n * size for n in range(count)] + [end]
         found.extend(replace(clip, start=a, end=b) for a, b in zip(cuts, cuts[1:]))
@@ -196,7 +207,7 @@ def clip_parts(found: list[Clip]) -> list[Part]:
     parts: list[Part] = []
     load = 0.0
     for _, group in itertools.groupby(found, key=lambda window: window.uri):
-        of_file = [(window, (window.end - window.start) * (6 if window.piece else 1)) for window in group]
+        of_file = [(window, max(LEAST_COST, window.end - window.start) * (6 if window.piece else 1)) for window in group]
         fits = load + sum(cost for _, cost in of_file) <= PART_SECONDS
         for n, (window, cost) in enumerate(of_file):
             if not parts or (n == 0 and not fits) or load + cost > PART_SECONDS:

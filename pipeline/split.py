@@ -6,13 +6,14 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from manifests.chance import uniform
+from stages.engines import espeak
 
 
 def components(clips: pd.DataFrame) -> np.ndarray:
-    """The unit of the split for each clip: connected over file, group, speaker (where its source has several) and content.
+    """The unit of the split for each clip: connected over file, group, speaker (where there are several) and content.
 
     Args:
-        clips: columns uri, group, source, speaker, clip_id.
+        clips: columns uri, group, speaker, clip_id.
 
     Returns:
         (clips,) int labels.
@@ -34,12 +35,15 @@ def components(clips: pd.DataFrame) -> np.ndarray:
 
 
 def of_several_voices(clips: pd.DataFrame) -> pd.Series:
-    """Whether each clip's source names more than one speaker; a corpus of one voice is split by recording.
+    """Whether each clip is tied to others by its speaker; recordings that are all of one voice are split one by one.
+
+    A name means one person throughout a run. A synthesizer's voices do not make one voice of recordings several.
 
     Args:
-        clips: columns source, speaker.
+        clips: columns uri, speaker.
     """
-    return clips["speaker"].replace("", pd.NA).groupby(clips["source"]).transform("nunique") > 1
+    named, spoken = clips["speaker"] != "", clips["uri"].str.startswith(espeak.SCHEME)
+    return named & (spoken | (clips.loc[named & ~spoken, "speaker"].nunique() > 1))
 
 
 def keys(ids: pd.Series) -> np.ndarray:
@@ -51,7 +55,7 @@ def with_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.
     """Clips that were kept, in order of their ids, each with its unit (named by a clip of it) and its split.
 
     Args:
-        clips: columns clip_id, uri, group, source, speaker, unit, role, reason; duplicates, which have a reason, tie what they stand in.
+        clips: columns clip_id, uri, group, speaker, unit, role, reason; duplicates, which have a reason, tie what they stand in.
     """
     found = components(clips)
     clips = clips.assign(unit=clips["clip_id"].groupby(found).transform("min"))

@@ -35,12 +35,12 @@ def table(root: str) -> str:
     counts = rows.pivot(index="edit", columns="split", values=["planned", "kept", "rejected"]).fillna(0).astype(int)
     splits = [s for s in ("train", "val", "test") if s in set(rows["split"])]
     heads = "".join(f"{split:^28}" for split in [*splits, "all"])
-    lines = ["", f"  {'edit':12}{heads}", f"  {'':12}" + f"{'planned':>9}{'kept':>8}{'rejected':>10} " * (len(splits) + 1)]
+    lines = ["", f"  {'edit':18}{heads}", f"  {'':18}" + f"{'planned':>9}{'kept':>8}{'rejected':>10} " * (len(splits) + 1)]
     totals = {(what, split): counts[what][split].sum() for what in ("planned", "kept", "rejected") for split in splits}
     for edit in [*counts.index, "all"]:
         cells = [[totals[what, s] if edit == "all" else counts.loc[edit, (what, s)] for what in ("planned", "kept", "rejected")] for s in splits]
         cells.append([sum(column) for column in zip(*cells)])
-        lines.append(f"  {edit:12}" + "".join(f"{p:>9}{k:>8}{r:>10} " for p, k, r in cells))
+        lines.append(f"  {edit:18}" + "".join(f"{p:>9}{k:>8}{r:>10} " for p, k, r in cells))
     return "\n".join([*lines, ""])
 
 
@@ -82,8 +82,8 @@ def planned(config: Config, root: str) -> str:
         shards = sum(math.ceil(sum(n for (_, s), n in counts.items() if s == split) / config.shards.pairs) for split in config.splits)
     total = sum(counts.values())
     size = total * 2 * config.audio.seconds * config.audio.sample_rate * config.audio.channels * 2 * 0.6
-    lines = [f"  {'edit':12}" + "".join(f"{split:>9}" for split in config.splits)]
-    lines += [f"  {edit:12}" + "".join(f"{counts.get((edit, split), 0):>9}" for split in config.splits) for edit in config.wanted]
+    lines = [f"  {'edit':18}" + "".join(f"{split:>9}" for split in config.splits)]
+    lines += [f"  {edit:18}" + "".join(f"{counts.get((edit, split), 0):>9}" for split in config.splits) for edit in config.wanted]
     lines.append(f"  {total} pairs in about {shards} shards, about {size / 1e9:.2f} GB of FLAC at most")
     lines.append("  exact: the run's clips were read" if exact else "  at most: there are no clips of this configuration yet, so this is what it asks for")
     return "\n".join([*lines, *(f"  left out: {line}" for line in lacking)])
@@ -91,4 +91,4 @@ def planned(config: Config, root: str) -> str:
 
 def _same_clips(one: dict, other: dict) -> bool:
     """Whether two configurations make the same clips."""
-    return all(one[name] == other[name] for name in ("audio", "sources", "clips"))
+    return all(one[name] == other[name] for name in ("seed", "audio", "sources", "clips", "separator", "transcriber", "synthesizer"))

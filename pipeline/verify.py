@@ -80,7 +80,7 @@ def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
 def _splits(clips: dict[str, Clip]) -> Iterator[str]:
     """A file, a group or a speaker on two sides of the split."""
     sides: dict[tuple[str, str], set[str]] = {}
-    several = of_several_voices(pd.DataFrame({name: [getattr(clip, name) for clip in clips.values()] for name in ("source", "speaker")}))
+    several = of_several_voices(pd.DataFrame({name: [getattr(clip, name) for clip in clips.values()] for name in ("uri", "speaker")}))
     for clip, voices in zip(clips.values(), several):
         for what, name in (("recording", clip.uri), ("group", clip.group), ("speaker", clip.speaker if voices else "")):
             if name:

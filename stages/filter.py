@@ -27,7 +27,7 @@ class Rule:
         if self.domain not in (None, "sound", "music", "speech"):
             raise ValueError(f"the rule on '{self.score}' has domain '{self.domain}'; one of sound, music, speech")
         if self.min is None and self.max is None and self.equals is None:
-            raise ValueError(f"the rule on '{self.score}' has neither min nor max")
+            raise ValueError(f"the rule on '{self.score}' has neither min, max nor equals")
 
     def broken_by(self, pair: Pair) -> str | None:
         """The reason for a pair's row, or None."""

@@ -120,7 +120,7 @@ def instruct_speech(pair: Pair, change: Change) -> None:
 
 
 def named(words: list[str], first: int, count: int) -> str:
-    """Words of a sentence in quotes, told by their order or by the word before them where they are said more than once.
+    """Words of a sentence in quotes, told by their order where they are said more than once.
 
     >>> named("five or five".split(), 2, 1)
     "the second 'five'"
@@ -132,9 +132,10 @@ def named(words: list[str], first: int, count: int) -> str:
     quoted = f"'{' '.join(phrase)}'"
     if len(places) == 1:
         return quoted
-    if len(places) <= len(ORDINALS):
-        return f"the {ORDINALS[places.index(first)]} {quoted}"
-    return f"{quoted} after {named(words, first - 1, 1)}" if first else f"the {ORDINALS[0]} {quoted}"
+    nth = places.index(first) + 1
+    if nth <= len(ORDINALS):
+        return f"the {ORDINALS[nth - 1]} {quoted}"
+    return f"the {nth}{'th' if nth % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(nth % 10, 'th')} {quoted}"
 
 
 def beside(words: list[str], at: int) -> str:

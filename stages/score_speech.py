@@ -46,7 +46,9 @@ def score_speech(pair: Pair, scene: Scene, clips: dict[str, Clip], recognizer: R
     pair.join_f0_semitones = max(steps) if steps else None
     pair.floor_step_db = _floor_step(pair, scene, clips, speech)
     clip = clips[scene.stems[0].clip_id]
-    pair.alignment_confidence, pair.chars_per_second = clip.alignment_confidence, clip.chars_per_second
+    used = [clips[scene.stems[i].clip_id].alignment_confidence for i in (*pair.before, *pair.after)]
+    pair.alignment_confidence = min((value for value in used if value is not None), default=None)
+    pair.chars_per_second = clip.chars_per_second
     for side in ("source", "target"):
         samples = getattr(pair, side).astype(np.float32) / 32768
         setattr(pair, f"{side}_lufs", loudness(samples, rate))
@@ -60,11 +62,10 @@ def _hear(pair: Pair, recognizer: Recognizer) -> None:
     texts = [pair.source_text, pair.target_text]
     try:
         heard = [recognizer.hear(side.astype(np.float32) / 32768, pair.sample_rate, texts) for side in (pair.source, pair.target)]
-    except Rejected as rejected:
-        pair.reason = f"not judged: {rejected}"
-        return
+    except Rejected:
+        return  # a text that the engine does not know how to hear leaves its scores null, as for every score not computed
     pair.wer_source, pair.wer_target = error_rate(texts[0], heard[0]), error_rate(texts[1], heard[1])
-    far = [error_rate(text, heard[1]) * len(words_of(text)) for text in texts]
+    far = [round(error_rate(text, heard[1]) * len(words_of(text))) for text in texts]  # words
     pair.asr_choice = "neither" if far[0] == far[1] else "source" if far[0] < far[1] else "target"
 
 

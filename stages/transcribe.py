@@ -6,10 +6,10 @@ import numpy as np
 
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from manifests.loudness import loudness
 from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
 from stages.engines.protocols import Transcriber
 from stages.ingest import Gates
+from stages.measure import measure
 
 FRAME = 0.005  # s, of the level that cuts are read from; a cut's level is that of two
 SLACK = 0.03  # s that an aligned boundary may be off: a cut lies no further inside a word
@@ -46,7 +46,7 @@ def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcribe
     cuts = _cuts(words, 10 * np.log10(np.maximum(power / speech, 1e-12)), frame, audio.shape[1] / rate)
     text = " ".join(word.text for word in words)
     clip = replace(
-        clip, start=clip.start + lead, end=clip.start + last / rate, duration=audio.shape[1] / rate, lufs=loudness(audio, rate),
+        measure(clip, audio, rate), start=clip.start + lead, end=clip.start + last / rate,
         words=to_json(words, cuts), transcript=clip.transcript.strip() or text, transcribed_by="" if clip.transcript.strip() else engine,
         alignment_confidence=confidence, chars_per_second=len(text.replace(" ", "")) / (words[-1].end - words[0].start),
         editable=len(stretches(words, cuts, gates.join_db)),
@@ -66,6 +66,10 @@ def _words(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber) -
     words, confidence = transcriber.transcribe(audio, rate, clip.transcript if said else None)
     if not words:
         raise Rejected("no words are heard")
+    times = np.array([(word.start, word.end) for word in words])
+    ordered = (times[:, 0] < times[:, 1]).all() and (np.diff(times[:, 0]) >= 0).all()  # NaN is not
+    if not (ordered and 0 <= times[0, 0] and times[-1, 1] <= seconds + 0.1):
+        raise Rejected("the transcriber tells no times for its words that could be")
     return words, confidence
 
 

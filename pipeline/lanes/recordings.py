@@ -7,28 +7,32 @@ from manifests.chance import Ring, key, mix
 from pipeline.lanes import EDITED, ROUNDS, Lane
 from pipeline.lanes.soundscapes import TRIES
 
+SPARE = 0.25  # s that a stretch is longer than a scene for each scene more that is cut out of it
 LEAK_DB = -20.0  # of a stem that stands alone as a target, at most
 
 
 class Recordings:
-    """Scenes of all the stems of one recording, of one split's clips; `add` and `extract` are siblings."""
+    """Scenes of all the stems of one recording, of one split's clips; `add` and `extract` are siblings.
 
-    def __init__(self, rows: pd.DataFrame, seed: int):
+    Args:
+        seconds: of a scene; a stretch that is hardly longer gives one scene only, since it could only give it again.
+    """
+
+    def __init__(self, rows: pd.DataFrame, seed: int, seconds: float):
         self.seed = seed
         stems = rows[rows["role"] == "stem"]
         self.named = dict(zip(stems.index, stems["label"] != ""))
         self.clean = dict(zip(stems.index, (stems["label"] != "") & (stems["leak_db"] <= LEAK_DB)))
         self.windows = {name: list(zip(found.index, found["key"])) for name, found in stems.groupby("piece") if len(found) > 1}
+        spare = stems.groupby("piece")["duration"].min() - seconds
+        self.rounds = {name: min(ROUNDS, 1 + int(spare[name] / SPARE)) for name in self.windows}
 
     def holds(self) -> str:
-        return f"{len(self.windows)} stretches of separated recordings with {self._able('extract')} stems clean enough to extract"
+        return f"{len(self.windows)} stretches of separated recordings with {sum(self.clean.values())} stems clean enough to extract"
 
     def most(self, edit: str) -> int:
-        return ROUNDS * self._able(edit)
-
-    def _able(self, edit: str) -> int:
         able = self._stems(edit)
-        return sum(sum(able[row] for row, _ in stems) for stems in self.windows.values())
+        return sum(self.rounds[name] * sum(able[row] for row, _ in stems) for name, stems in self.windows.items())
 
     def _stems(self, edit: str) -> dict[int, bool]:
         return self.clean if edit == "extract" else self.named
@@ -39,8 +43,9 @@ class Recordings:
         width = max(map(len, self.windows.values()))
         scenes, rows, scene, subject = [], [], [], []
         for n in range(min(ROUNDS, -(-count // max(1, len(self.windows))))):
+            going = [name for name in self.windows if n < self.rounds[name]]
             for step in range(0, width, EDITED):
-                for name in sorted(self.windows, key=lambda name: int(mix(self.seed, key("recordings"), n, keys[name])[0])):
+                for name in sorted(going, key=lambda name: int(mix(self.seed, key("recordings"), n, keys[name])[0])):
                     stems = self.windows[name]
                     order = np.argsort(mix(self.seed, key("stem"), n, np.array([k for _, k in stems], np.uint64)))
                     chosen = [at for at in order if self.named[stems[at][0]]][step : step + EDITED]

@@ -17,13 +17,13 @@ class Utterances:
         speaker = self.clips["speaker"].where(self.clips["speaker"] != "", self.clips["uri"])  # one recording is taken to have one speaker
         self.voice = dict(zip(self.clips.index, pd.factorize(speaker)[0]))
         several = speaker.groupby(speaker).transform("size") > 1
-        self.with_donor = dict(zip(self.clips.index, several))
+        self.with_donor = several.astype(bool)
 
     def holds(self) -> str:
-        return f"{len(self.clips)} utterances that can be cut between words, {sum(self.with_donor.values())} with another by their speaker"
+        return f"{len(self.clips)} utterances that can be cut between words, {self.with_donor.sum()} with another by their speaker"
 
     def most(self, edit: str) -> int:
-        able = self.clips[list(self.with_donor.values())] if edit == "speech_substitute" else self.clips
+        able = self.clips[self.with_donor] if edit == "speech_substitute" else self.clips
         return int(np.minimum(able["editable"], ROUNDS).sum())
 
     def lane(self, lane: int, count: int) -> Lane:
@@ -46,7 +46,7 @@ class Utterances:
         if edit != "speech_substitute":
             return lane.scene, lane.subject, np.full(len(lane.scene), -1)
         rows = lane.clips[lane.scene, 0]
-        good = np.array([self.with_donor[row] for row in rows], bool)
+        good = self.with_donor.reindex(rows).to_numpy(bool)
         scene, subject, rows = lane.scene[good], lane.subject[good], rows[good]
         ring = Ring(np.array(list(self.voice.values())), self.clips["key"].to_numpy(np.uint64))
         voices, other = np.array([self.voice[row] for row in rows]), np.full(len(rows), -1)

@@ -13,6 +13,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import soxr
@@ -57,17 +58,18 @@ def utterance(seed: int, number: int, **known) -> Clip:
     text = sentence(generator(seed, SCHEME, name))
     seconds = SECONDS_PER_WORD * len(words_of(text))
     of_speech = {"domain": "speech", "tier": "demo", "role": "utterance", "language": "en", "group": f"espeak/{name}", "transcript": text}
-    return Clip(f"{SCHEME}{seed}/{name}", 0.0, seconds, speaker=f"espeak {VOICES[number % len(VOICES)]}", **of_speech, **known)
+    return Clip(f"{SCHEME}{seed}/{name}", 0.0, seconds, **of_speech, **known)
 
 
 def play(window: Clip, rate: int, synthesizer: Synthesizer) -> tuple[Clip, np.ndarray, list[Word]]:
     """Speak what `utterance` described.
 
     Returns:
-        The clip, its audio, float32 (1, samples) at `rate` Hz, and its words in seconds of it.
+        The clip with its speaker, its audio, float32 (1, samples) at `rate` Hz, and its words in seconds of it.
     """
-    audio, words = synthesizer.speak(window.transcript, window.speaker.removeprefix("espeak "), rate)
-    return window, audio, words
+    voice = synthesizer.voices[int(window.uri.rpartition("-")[2]) % len(synthesizer.voices)]  # in turn
+    audio, words = synthesizer.speak(window.transcript, voice, rate)
+    return replace(window, speaker=f"synthesizer {voice}"), audio, words
 
 
 def check() -> None:
@@ -86,7 +88,8 @@ class Espeak:
     voices = VOICES
 
     def __init__(self):
-        check()
+        with fresh():
+            pass  # it loads
 
     def speak(self, text: str, voice: str, rate: int) -> tuple[np.ndarray, list[Word]]:
         """Speak a text.

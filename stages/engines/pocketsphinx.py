@@ -73,9 +73,8 @@ class _Decoder:
 class Aligner:
     """Transcriber by forced alignment, or, without a text, by dictation and then alignment of what it heard."""
 
-    @cached_property
-    def _aligner(self) -> _Decoder:
-        return _Decoder(lm=None, beam=1e-80, pbeam=1e-80, wbeam=1e-60)
+    def __init__(self):
+        self._aligner = _Decoder(lm=None, beam=1e-80, pbeam=1e-80, wbeam=1e-60)
 
     @cached_property
     def _dictation(self) -> _Decoder:
@@ -90,7 +89,7 @@ class Aligner:
         Raises:
             Rejected: a word cannot be pronounced, nothing is heard, or the text does not fit the sound.
         """
-        said = words_of(text) if text is not None else [word for word, *_ in self._dictation.decode(audio, rate)]
+        said = words_of(text if text is not None else " ".join(word for word, *_ in self._dictation.decode(audio, rate)))
         if not said:
             raise Rejected("no words are heard" if text is None else "its transcript holds no words")
         self._aligner.add_words(said)
@@ -106,11 +105,9 @@ class Aligner:
 class Chooser:
     """Recogniser that chooses between texts, or finds that something else stands where they differ."""
 
-    @cached_property
-    def _decoder(self) -> _Decoder:
-        decoder = _Decoder(lm=None, beam=1e-90, pbeam=1e-90, wbeam=1e-80)
-        decoder.add_phones()
-        return decoder
+    def __init__(self):
+        self._decoder = _Decoder(lm=None, beam=1e-90, pbeam=1e-90, wbeam=1e-80)
+        self._decoder.add_phones()
 
     def hear(self, audio: np.ndarray, rate: int, texts: list[str]) -> str:
         """See `protocols.Recognizer`; where neither text is heard, each word in the place where they differ is `UNKNOWN`.

@@ -54,6 +54,9 @@ def place(scene: Scene, clip: Clip, asked: list[tuple[str, int, Clip | None]], j
     whole = Stem(clip.clip_id, "speech", "", 0, 0, round(clip.duration * scene.sample_rate), 0, 0)
     scene.stems, changes = [whole], []
     for edit, number, donor in asked:
+        if not possible:
+            changes.append(f"there is no place to cut that is {-join_db:g} dB under the speech")
+            continue
         order = chance("stretches", clip.clip_id, edit).permutation(len(possible))
         first, last = possible[order[number % len(order)]]
         pieces = [(clip, 0, _sample(cuts[first], scene) + fade // 2, 0.0)]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manifests.audio import decode, decode_flac, encode_flac, probe, to_int16
+from manifests.audio import Recordings, decode, decode_flac, encode_flac, probe, to_int16
 from manifests.errors import Rejected
 
 LOSSLESS = {"wav": "PCM_16", "flac": "PCM_24"}
@@ -354,3 +354,27 @@ def test_rounding_is_to_the_nearest_and_full_scale_clips(audio):
     assert rounded.dtype == np.int16
     inside = np.clip(audio.astype(np.float64) * 32768, -32768, 32767)
     assert np.abs(rounded - inside).max() <= 0.5
+
+
+# -- a file read stretch by stretch
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "m4a"])
+def test_stretches_of_an_open_recording_are_those_of_the_file(tmp_path, kind):
+    paths = []
+    for n in range(2):
+        (tmp_path / str(n)).mkdir()
+        paths.append(write(tmp_path / str(n), kind, chirp(44_100, 6.0) / (n + 1), 44_100))
+    recordings = Recordings()
+    for path, start, end in [(paths[0], 0, 2), (paths[0], 2, 4), (paths[1], 2, 4), (paths[0], 4, 5.5), (paths[0], 1, 2), (paths[0], 2, 3)]:
+        np.testing.assert_allclose(recordings.decode(path, start, end, 44_100, 1), decode(path, start, end, 44_100, 1), atol=3e-7)
+    recordings.close()
+
+
+def test_an_open_recording_that_ends_early_does_not_spoil_the_next_stretch(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, chirp(16_000, 2.0)[0], 16_000)
+    recordings = Recordings()
+    with pytest.raises(Rejected, match="nothing to read"):
+        recordings.decode(str(path), 5, 6, 16_000, 1)
+    np.testing.assert_array_equal(recordings.decode(str(path), 1, 2, 16_000, 1), decode(str(path), 1, 2, 16_000, 1))

@@ -83,7 +83,7 @@ def refusal(tmp_path, capsys):
     ({"resources": {"render": {"cpus": -1}}}, "resources.render.cpus", "0"),
     ({"resources": {"render": {"actors": 0}}}, "resources.render.actors", "1"),
     ({"filters": {"rules": [{"score": "snr_db", "min": "low"}]}}, "filters.rules.0.min", "number"),
-    ({"filters": {"rules": [{"score": "snr_db"}]}}, "filters.rules.0", "neither min nor max"),
+    ({"filters": {"rules": [{"score": "snr_db"}]}}, "filters.rules.0", "neither min, max nor equals"),
 ])
 def test_a_wrong_value_is_told_with_its_key_and_what_would_be_right(write, refusal, changes, key, right):
     path = write(changes)

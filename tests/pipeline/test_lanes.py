@@ -10,11 +10,12 @@ from pipeline.lanes.recordings import LEAK_DB, Recordings, Remixes
 from pipeline.lanes.utterances import Utterances
 from pipeline.split import keys
 
+SECONDS = 10.0  # of a scene
 SPEECH = ("speech_delete", "speech_insert", "speech_substitute")
 
 
 def table(rows: list[dict], first: int = 0) -> pd.DataFrame:
-    blank = {"role": "utterance", "label": "", "speaker": "", "piece": "", "part": "", "editable": 0, "leak_db": None, "file": ""}
+    blank = {"role": "utterance", "label": "", "speaker": "", "piece": "", "part": "", "editable": 0, "leak_db": None, "duration": 40.0, "file": ""}
     found = pd.DataFrame([{**blank, **row} for row in rows])
     found["clip_id"] = [f"{value:016x}" for value in mix(41, np.arange(first, first + len(found)))]
     return found.assign(uri=found["file"].where(found["file"] != "", found["clip_id"]))
@@ -124,7 +125,7 @@ def subjects(pairs: pd.DataFrame) -> list[int]:
 def test_no_stem_is_edited_twice_before_each_was_once(edit):
     clips = coded(songs(24))
     able = clips.index[(clips["label"] != "") & ((edit == "add") | (clips["leak_db"] <= LEAK_DB))]
-    maker = Recordings(clips, 1)
+    maker = Recordings(clips, 1, SECONDS)
     assert maker.most(edit) == ROUNDS * len(able)
     for count in (5, len(able), len(able) + 7, 2 * len(able)):
         pairs = read(maker, 1, 10 * count, edit)[:count]
@@ -135,7 +136,7 @@ def test_no_stem_is_edited_twice_before_each_was_once(edit):
 def test_a_scene_is_all_stems_of_one_recording_and_few_pairs_of_an_edit():
     clips = coded(songs(24))
     for edit in ("add", "extract"):
-        pairs = read(Recordings(clips, 1), 1, 80, edit)
+        pairs = read(Recordings(clips, 1, SECONDS), 1, 80, edit)
         assert pairs.groupby("scene").size().max() <= EDITED
         for row in pairs["clips"]:
             pieces = set(clips["piece"][row])
@@ -145,21 +146,21 @@ def test_a_scene_is_all_stems_of_one_recording_and_few_pairs_of_an_edit():
 
 def test_only_clean_stems_are_extracted():
     clips = coded(songs(24))
-    found = subjects(read(Recordings(clips, 1), 0, 500, "extract"))
+    found = subjects(read(Recordings(clips, 1, SECONDS), 0, 500, "extract"))
     assert len(found) == 500 and (clips["leak_db"][found] <= -20).all()
-    assert (clips["leak_db"][subjects(read(Recordings(clips, 1), 0, 200, "add"))] > -20).any()
-    assert Recordings(coded(songs(24).assign(leak_db=-19.9)), 1).most("extract") == 0
+    assert (clips["leak_db"][subjects(read(Recordings(clips, 1, SECONDS), 0, 200, "add"))] > -20).any()
+    assert Recordings(coded(songs(24).assign(leak_db=-19.9)), 1, SECONDS).most("extract") == 0
 
 
 def test_a_stem_without_a_measured_leak_is_not_extracted():
-    assert Recordings(coded(songs(6).assign(leak_db=np.nan)), 1).most("extract") == 0
+    assert Recordings(coded(songs(6).assign(leak_db=np.nan)), 1, SECONDS).most("extract") == 0
 
 
 def test_a_recording_more_changes_few_pairs():
     clips = songs(200)
     fewer, more = (coded(found) for found in (clips, pd.concat([clips, songs(1, 900)], ignore_index=True)))
     for edit in ("add", "extract"):
-        before, after = (named(read(Recordings(found, 1), 1, 150, edit), found) for found in (fewer, more))
+        before, after = (named(read(Recordings(found, 1, SECONDS), 1, 150, edit), found) for found in (fewer, more))
         assert len(before & after) >= 0.95 * len(before), edit
 
 
@@ -202,3 +203,16 @@ def test_another_seed_is_another_order():
     clips = coded(speech(40, 8))
     one, other = (named(read(Utterances(clips, seed), 2, 20, "speech_delete"), clips) for seed in (1, 2))
     assert len({row for _, row, *_ in one} & {row for _, row, *_ in other}) < 20 and not {scene for scene, *_ in one} & {scene for scene, *_ in other}
+
+
+def test_a_stretch_as_long_as_a_scene_gives_one_scene():
+    """Cut out again, it would be the same pair."""
+    exact = Recordings(coded(songs(4).assign(duration=SECONDS)), 1, SECONDS)
+    assert exact.most("add") == sum(2 + n % 2 for n in range(4))
+    pairs = read(exact, 1, 100, "add")
+    assert len(pairs) == exact.most("add") and not pairs[["subject"]].assign(clips=pairs["clips"].map(tuple)).duplicated().any()
+
+
+def test_a_split_without_utterances_can_have_no_speech_edits():
+    maker = Utterances(coded(songs(2)), 1)
+    assert [maker.most(edit) for edit in SPEECH] == [0, 0, 0] and maker.holds()

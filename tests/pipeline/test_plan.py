@@ -22,7 +22,7 @@ def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: in
     table = pd.DataFrame(rows, columns=["role", "label", "piece", "part", "variant"])
     table["clip_id"] = [f"{key:016x}" for key in mix(99, np.arange(first, first + len(table)))]
     table["uri"] = table["piece"].where(table["piece"] != "", table["clip_id"])
-    return table.assign(group="", speaker="", source=0, editable=0, leak_db=None)
+    return table.assign(group="", speaker="", source=0, editable=0, leak_db=None, duration=30.0)
 
 
 def config(**changes) -> Config:

@@ -385,3 +385,21 @@ def test_embedded_music_is_listed_with_its_length():
     found = listing_of({"kind": "soundfont", "pieces": 2, "sounds": 3}, audio={"seconds": 5.0})
     assert len(found.files) == len(found.named) == 5 and all(f.seconds and f.status == "ok" and not f.bytes for f in found.files.values())
     assert len({clip.piece for clip in found.named if clip.piece}) == 2 and {clip.tier for clip in found.named} == {"demo"}
+
+
+def spoken(uri: str, seconds: float, transcript: str) -> tuple[Clip, SourceFile]:
+    clip, file = long(uri, seconds)
+    clip.role, clip.domain, clip.transcript = "utterance", "speech", transcript
+    return clip, file
+
+
+def test_speech_is_cut_into_windows_that_an_utterance_can_be():
+    heard, short, endless = spoken("a", 3600.0, ""), spoken("b", 12.0, "well"), spoken("c", 36_000.0, "well")
+    found = windows(listed(heard, short, endless), 20.0, 30.0)
+    assert all(w.end - w.start <= 30.0 for w in found) and sum(w.end - w.start for w in found if w.uri == "a") == 3600.0
+    assert [(w.start, w.end) for w in found if w.uri == "b"] == [(0.0, 12.0)]
+    assert "one transcript" in endless[0].reason and not [w for w in found if w.uri == "c"]
+
+
+def test_many_tiny_windows_are_not_one_part():
+    assert len(clip_parts(windows(listed(*(long(str(n), 0.005) for n in range(3000))), 10.0))) == 3

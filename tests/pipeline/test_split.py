@@ -28,11 +28,16 @@ def test_units_are_tied_by_file_group_content_and_speaker():
     assert same(components(table(speaker=["anna", "ben", "anna", ""]))) == [{0, 2}, {1}, {3}]
 
 
-def test_a_source_of_one_voice_is_split_by_recording():
+def test_recordings_all_of_one_voice_are_split_one_by_one():
     assert len(same(components(table(speaker=["anna", "anna", "", ""])))) == 4
-    assert same(components(table(speaker=["anna", "anna", "anna", "ben"], source=[0, 0, 1, 1]))) == [{0}, {1}, {2}, {3}]
-    assert same(components(table(speaker=["anna", "ben", "anna", "ben"], source=[0, 0, 1, 1]))) == [{0, 2}, {1, 3}]
     assert same(components(table(speaker=["anna"] * 4, uri=["a", "a", "b", "c"]))) == [{0, 1}, {2}, {3}]
+    spoken = table(speaker=["anna", "anna", "voice 1", "voice 1"], uri=["a", "b", "espeak:1/utterance-00000", "espeak:1/utterance-00001"])
+    assert same(components(spoken)) == [{0}, {1}, {2, 3}]
+
+
+def test_a_speaker_is_one_person_whichever_source_names_him():
+    assert same(components(table(speaker=["anna", "anna", "anna", "ben"], source=[0, 0, 1, 1]))) == [{0, 1, 2}, {3}]
+    assert same(components(table(speaker=["anna", "anna", "ben", "ben"], source=[0, 1, 2, 3]))) == [{0, 1}, {2, 3}]
 
 
 def test_one_voice_leaves_no_split_empty():

@@ -67,7 +67,7 @@ def test_what_is_no_score_has_no_rule(name):
 
 
 def test_a_rule_needs_a_bound():
-    with pytest.raises(ValueError, match="neither min nor max"):
+    with pytest.raises(ValueError, match="neither min, max nor equals"):
         Rule(score="snr_db")
 
 

@@ -189,8 +189,17 @@ def test_what_is_heard_on_the_target_is_source_target_or_neither(ears):
     assert (pair.wer_source, pair.wer_target) == (pytest.approx(1 / 4), pytest.approx(1 / 3)) and pair.asr_choice == "target"
 
 
-def test_an_engine_that_cannot_judge_is_a_reason(ears):
+def test_an_engine_that_cannot_judge_leaves_its_scores_null(ears):
     pair = scored("speech_delete", talk(14, [130] * 4), recognizer=ears("Deaf"))
-    assert pair.reason == "not judged: a word cannot be pronounced" and pair.asr_choice is None
+    assert pair.reason is None and pair.asr_choice is pair.wer_source is pair.wer_target is None and pair.join_level_db is not None
     with pytest.raises(Rejected):
         ears("Deaf").hear(None, RATE, [])
+
+
+def test_whose_text_is_nearer_is_counted_in_whole_words(ears):
+    """1 / 49 * 49 is less than 1."""
+    pair, rendered, clips = joined("speech_delete", talk(15, [130] * 4), stretch=(1, 2))
+    words = [f"word{n}" for n in range(49)]
+    pair.source_text, pair.target_text = " ".join(words[:-1]), " ".join(words)
+    score_speech(pair, rendered.scene, clips, ears(says=" ".join([*words[:-1], "<unk>"])))
+    assert pair.asr_choice == "neither"

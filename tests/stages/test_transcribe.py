@@ -196,3 +196,19 @@ def test_words_of_a_synthesizer_are_used_as_they_are():
     for word, true in zip(words, truly):
         assert true.start - 0.006 <= word.start + lead and word.end + lead <= true.end + 0.006
     assert kept.shape[1] / RATE <= words[-1].end - words[0].start + 2 * MARGIN + 0.001 and kept.shape[1] / RATE == clip.duration
+
+
+def test_what_is_measured_is_measured_of_what_is_kept():
+    audio = bursts([(1.0, 1.4), (1.5, 2.0)], 4.0, hum=1e-3)
+    audio[:, : RATE // 4] = 0
+    audio[0, RATE // 8] = 0.9
+    clip, kept, _, _ = found(audio, Told([("yes", 1.0, 1.4), ("sir", 1.5, 2.0)]), transcript="yes sir")
+    again = measure(clip, kept, RATE)
+    assert clip == again and clip.peak_dbfs < -3 and clip.noise_floor_db > -65
+
+
+@pytest.mark.parametrize("words", [
+    [("yes", 0.5, 0.5), ("sir", 0.6, 0.9)], [("yes", 0.6, 0.9), ("sir", 0.2, 0.5)], [("yes", 0.2, 0.5), ("sir", 5.0, 5.5)],
+    [("yes", float("nan"), 0.5), ("sir", 0.6, 0.9)], [("yes", -0.5, 0.5), ("sir", 0.6, 0.9)]])
+def test_times_that_cannot_be_are_a_reason(words):
+    assert "times" in refused(bursts([(0.2, 0.9)], 2.0), Told(words), transcript="yes sir")

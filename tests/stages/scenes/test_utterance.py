@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from manifests.audio import encode_flac, to_int16
 from manifests.chance import generator
 from manifests.clip import Clip
+from manifests.pair import Pair
+from manifests.part import Part
 from manifests.scene import Rendered, Scene
 from manifests.speech import Cut, Word, stretches, to_json
+from pipeline.pairs import PairWork, render_scene
 from stages.render import render
 from stages.scenes.utterance import Change, joins, place, spans
 
@@ -183,3 +186,23 @@ def test_a_scene_of_utterances_says_where_its_sides_end():
     scene, (change,) = placed(recording, [("speech_delete", 0, None)])
     result = rendered(scene, recording)
     assert result.sum(change.after).shape[1] < result.sum(change.before).shape[1] == scene.samples
+
+
+def test_a_recording_without_a_place_to_cut_is_a_reason():
+    loud = made(3, TEXT, levels=[-10.0] * (len(TEXT) + 1))
+    _, changes = placed(loud, [("speech_delete", 0, None), ("speech_insert", 0, None)])
+    assert all("no place to cut" in change for change in changes)
+
+
+def test_a_scene_of_which_no_pair_can_be_made_is_rows_with_reasons():
+    """The donor's only stretches are the words that are taken out."""
+    twins = [made(seed, ["yes", "sir"], levels=[-40.0, -40.0, -40.0]) for seed in (1, 2)]
+    for one in twins:
+        one.clip.words, one.clip.editable = to_json([Word("yes", 0.1, 0.3), Word("yes", 0.4, 0.6)], one.cuts), 2
+    item = {"scene_id": "00aa", "kind": "utterance", "split": "train", "clip_ids": [twins[0].clip.clip_id],
+            "clips": {one.clip.clip_id: one.clip for one in twins}, "pairs": [("key", "speech_substitute", 0, twins[1].clip.clip_id)]}
+    part = Part("pairs", 0, [item], "train")
+    work = PairWork("", 1, 16_000, 1, 48_000, JOIN_DB, None, ())
+    pair = Pair("key", "00aa", "speech_substitute", "real", "synthetic", "speech", "en", "train", part.number)
+    render_scene(item, [pair], work, lambda clip: next(one.flac for one in twins if one.clip.clip_id == clip.clip_id))
+    assert "no words that could be put in" in pair.reason and pair.source is None
