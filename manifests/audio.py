@@ -75,20 +75,21 @@ class Recordings:
     """
 
     def __init__(self):
-        self._path, self._sound = "", None
+        self._path, self._sound, self._at = "", None, 0  # the open file, and the sample that it stands at
 
     def decode(self, path: str, start: float, end: float, rate: int, channels: int) -> np.ndarray:
         """See the function `decode`."""
         if path != self._path:
             self.close()
             try:
-                self._path, self._sound = path, _open(path)
+                self._path, self._sound, self._at = path, _open(path), 0
             except soundfile.LibsndfileError:
                 self._sound = None
         if self._sound is None:
             return decode(path, start, end, rate, channels)
         try:
-            audio = _read(self._sound, start, end)
+            audio = _read(self._sound, start, end, self._at)
+            self._at = round(start * self._sound.samplerate) + audio.shape[1]
         except Rejected:
             self.close()  # where it stands now is not known
             raise
@@ -125,14 +126,15 @@ def _open(file: str | BinaryIO) -> soundfile.SoundFile:
         raise Rejected("its name is not UTF-8") from None
 
 
-def _read(sound: soundfile.SoundFile, start: float, end: float) -> np.ndarray:
+def _read(sound: soundfile.SoundFile, start: float, end: float, at: int = 0) -> np.ndarray:
+    """Samples of a stretch (s) of a file that stands at sample `at`; some formats cannot seek, not even to there."""
     if _ends_early(sound.extra_info):
         raise Rejected("truncated: the file ends before its header says")
     first, last = round(start * sound.samplerate), min(round(end * sound.samplerate), sound.frames)
     if first >= last > 0:
         raise Rejected(f"nothing to read from {start:g} to {end:g} s of {sound.frames / sound.samplerate:g} s")
     try:
-        if first != sound.tell():
+        if first != at:
             sound.seek(first)
         audio = sound.read(max(0, last - first), dtype="float32", always_2d=True).T
     except soundfile.LibsndfileError as error:

@@ -378,3 +378,10 @@ def test_an_open_recording_that_ends_early_does_not_spoil_the_next_stretch(tmp_p
     with pytest.raises(Rejected, match="nothing to read"):
         recordings.decode(str(path), 5, 6, 16_000, 1)
     np.testing.assert_array_equal(recordings.decode(str(path), 1, 2, 16_000, 1), decode(str(path), 1, 2, 16_000, 1))
+
+
+def test_a_format_that_cannot_seek_is_read_from_its_start(tmp_path):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, chirp(8_000, 2.0)[0], 8_000, subtype="G721_32")
+    for decoder in (decode, Recordings().decode):
+        assert decoder(path, 0, 2, 8_000, 1).shape == (1, 16_000)
