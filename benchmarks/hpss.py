@@ -30,7 +30,7 @@ def recording(seconds: float) -> np.ndarray:
 
 
 def ours(audio: np.ndarray) -> np.ndarray:
-    return OURS.separate(audio, RATE)[PERCUSSION]
+    return OURS.separate([audio], RATE)[0][PERCUSSION]
 
 
 def usual(audio: np.ndarray) -> np.ndarray:

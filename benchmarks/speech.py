@@ -25,6 +25,7 @@ from pipeline.pairs import PairWork, render_scene
 from pipeline.sources import list_sources, windows
 from stages.engines import registry
 from stages.filter import judge
+from stages.hear import hear
 from stages.ingest import Gates, ingest, store
 from stages.score_speech import score_speech
 from stages.transcribe import transcribe
@@ -52,9 +53,9 @@ class Corpus:
         if clip.reason is None:
             aligner = registry.load("transcriber", {"engine": "pocketsphinx"})
             started = time.perf_counter()
-            aligned = transcribe(replace(clip, words=""), audio, RATE, aligner, "pocketsphinx", gates)
+            (aligned,) = transcribe([(replace(clip, words=""), audio)], RATE, aligner, "pocketsphinx", gates)
             self.seconds.update({"aligned": time.perf_counter() - started, "speech": audio.shape[1] / RATE})
-            clip, audio = transcribe(clip, audio, RATE, aligner, "pocketsphinx", gates) if clip.words else aligned
+            clip, audio = transcribe([(clip, audio)], RATE, aligner, "pocketsphinx", gates)[0] if clip.words else aligned
         if clip.reason is None:
             clip, flac = store(clip, audio, RATE)
             self.clips[clip.clip_id], self.flac[clip.clip_id] = clip, flac
@@ -86,7 +87,8 @@ class Corpus:
 
     def judge(self, pair: Pair, scene: Scene) -> None:
         started = time.perf_counter()
-        score_speech(pair, scene, self.clips, self.recognizer)
+        score_speech(pair, scene, self.clips)
+        hear([pair], self.recognizer)
         self.seconds.update({"heard": time.perf_counter() - started, "sides": (pair.source.shape[1] + pair.target.shape[1]) / RATE})
         judge(pair, list(self.work.rules))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ROLES = ("event", "background", "either", "track", "stem", "utterance")
+ROLES = ("event", "background", "either", "track", "stem", "utterance", "conversation")
 
 TIERS = ("demo", "synthetic", "real")  # from low to high
 
@@ -45,10 +45,13 @@ class Clip:
     leak_db: float | None = None  # of a stem: what a second separation finds of it in the rest, over the stem itself
     separation_error_db: float | None = None  # of a stem: what its recording's stems leave over, under the recording
     words: str = ""  # of an utterance: its words and where it may be cut, see speech.to_json
-    editable: int = 0  # of an utterance: stretches of words that can be taken out
+    turns: str = ""  # of a conversation: who speaks when, see stages.diarize
+    editable: int = 0  # of an utterance: stretches of words that can be taken out; of a conversation: its speakers
+    speaker_overlap: float | None = None  # of a conversation: share of what is said in which two speak at once
     transcribed_by: str = ""  # the engine that gave the transcript, where the source gave none
     alignment_confidence: float | None = None  # how sure the aligner is of the words, 0 to 1
     chars_per_second: float | None = None  # of the transcript, over the time from first to last word
+    clap_label: float | None = None  # similarity of its sound with its label, -1 to 1
     reason: str | None = None  # why it was rejected; null if it was kept
 
     tar: str = ""  # the file that holds it, relative to the run, or a URI

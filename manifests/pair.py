@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from manifests.tables import schema_of
 
-EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute")
+EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute", "extract_speaker", "remove_speaker")
 LICENSES = ("cc0-1.0", "public-domain", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0",
             "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")  # from lax to strict
 
@@ -47,9 +47,10 @@ class QualityRow:
     floor_step_db: float | None = None  # the widest step of the noise floor between joined pieces
     alignment_confidence: float | None = None
     chars_per_second: float | None = None
-    clap_source: float | None = None
+    clap_source: float | None = None  # similarity of the source with all that is heard on it
     clap_target: float | None = None
-    clap_gain: float | None = None
+    clap_gain: float | None = None  # how far the edited span moved toward what the instruction asks for
+    clap_background: float | None = None  # of a background without a label: the likest of the scene's labels in any 2 s of it
     wer_source: float | None = None
     wer_target: float | None = None
     asr_choice: str | None = None  # whose text is heard on the target: source | target | neither

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MIXED = ("background", "event", "track", "rest", "speech")  # what a mixture is made of; "rest" is what a separation leaves over
+MIXED = ("background", "event", "track", "rest", "speech", "voice")  # what a mixture is made of; "rest" is what a separation leaves over, or nobody says
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Scene:
     """The recipe of a mixture: with its clips at hand, it gives the same samples again."""
 
     scene_id: str
-    kind: str  # soundscape | piece | separated | remix | utterance
+    kind: str  # soundscape | piece | separated | remix | utterance | conversation
     split: str
     sample_rate: int
     channels: int

@@ -87,9 +87,14 @@ def _check_named(config: Config, listing: Listing) -> None:
         return
     named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
     played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
-    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece and clip.role not in ("utterance", "stem")})
+    spoken = ("utterance", "conversation")
+    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece and clip.role not in (*spoken, "stem")})
     pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:
+        if edit.endswith("_speaker"):
+            if not any(clip.role == "conversation" for clip in named):
+                raise RequestError(f"edit '{edit}' needs conversations: set conversation: true on a source of speech and name a diarizer, or set missing: skip")
+            continue
         if edit.startswith("speech_"):
             if not speech:
                 raise RequestError(f"edit '{edit}' needs speech: add a source of domain speech (with a transcriber) or of kind espeak, or set missing: skip")
@@ -137,34 +142,48 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
 
 def pair_steps(config: Config) -> list[run.Step]:
     """What is done to a pair part."""
-    stages = config.resources
-    return [run.Step(pairs.render_part, stages.render), run.Step(pairs.score_part, stages.score),
-            run.Step(pairs.shard_part, stages.shard), run.Step(pairs.commit_pairs, stages.shard)]
+    stages, named = config.resources, config.engines
+    steps = [run.Step(pairs.render_part, stages.render), run.Step(pairs.score_part, stages.score)]
+    if "scorer" in named:
+        steps.append(run.Step(pairs.clap_part, stages.clap))
+    if "recognizer" in named and any(edit.startswith("speech_") for edit in config.wanted):
+        steps.append(run.Step(pairs.hear_part, stages.hear))
+    return [*steps, run.Step(pairs.shard_part, stages.shard), run.Step(pairs.commit_pairs, stages.shard)]
 
 
 def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
-    audio, recognizer = config.audio, config.scorers.asr and engines.specification(config.scorers.asr)
-    samples = round(audio.seconds * audio.sample_rate)
-    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, recognizer, tuple(config.filters.rules))
+    audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
+    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, engines.specifications(config),
+                          tuple(config.filters.rules))
 
 
-def clip_work(config: Config, root: str) -> clip_phase.ClipWork:
-    """What clip parts need to know of a run."""
-    specs = {name: engines.specification(getattr(config, name)) for name in ("separator", "transcriber", "synthesizer")}
-    return clip_phase.ClipWork(root, config.audio.sample_rate, config.audio.channels, config.audio.seconds, config.clips, **specs)
+def clip_work(config: Config, root: str, labels: tuple[str, ...] = ()) -> clip_phase.ClipWork:
+    """What clip parts need to know of a run; `labels` are those that its sources name."""
+    audio = config.audio
+    return clip_phase.ClipWork(root, audio.sample_rate, audio.channels, audio.seconds, config.clips, engines.specifications(config), labels)
 
 
 def clip_steps(config: Config) -> list[run.Step]:
     """What is done to a clip part."""
-    stages = config.resources
-    return [run.Step(clip_phase.ingest_part, stages.ingest), run.Step(clip_phase.separate_part, stages.separate),
-            run.Step(clip_phase.transcribe_part, stages.transcribe), run.Step(clip_phase.commit_clips, stages.ingest)]
+    stages, named = config.resources, config.engines
+    steps = [run.Step(clip_phase.ingest_part, stages.ingest)]
+    if any(getattr(source, "separate", False) for source in config.sources):
+        steps.append(run.Step(clip_phase.separate_part, stages.separate))
+    if any(getattr(source, "conversation", False) for source in config.sources):
+        steps.append(run.Step(clip_phase.diarize_part, stages.diarize))
+    steps.append(run.Step(clip_phase.transcribe_part, stages.transcribe))
+    if "labeler" in named:
+        steps.append(run.Step(clip_phase.label_part, stages.label))
+    if "scorer" in named:
+        steps.append(run.Step(clip_phase.clap_part, stages.clap))
+    return [*steps, run.Step(clip_phase.commit_clips, stages.ingest)]
 
 
 def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part], lease: Lease) -> pd.DataFrame:
     lease.update(counts={**lease.counts, "clip_parts": len(parts)})
-    work, steps = clip_work(config, storage.root), clip_steps(config)
+    labels = tuple(sorted({clip.label for clip in listing.named if clip.label and clip.role != "stem"}))
+    work, steps = clip_work(config, storage.root, labels), clip_steps(config)
     _run("clips", iter(parts), len(parts), sum(len(p.items) for p in parts), steps, work, storage, clip_phase.item_id, "items")
     clips = clip_phase.gather(storage, [clip for clip in listing.named if clip.reason is not None])
     finish.write_sources(storage, listing)

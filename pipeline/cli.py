@@ -69,7 +69,7 @@ def _folder(options: argparse.Namespace) -> str:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from pipeline.config import load
+    from pipeline.read_config import load
 
     config, folder = load(options.config, options.set), _folder(options)
     from pipeline import build
@@ -85,7 +85,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from pipeline.config import load
+    from pipeline.read_config import load
     from pipeline.status import planned
 
     print(planned(load(options.config, options.set), _folder(options)))

@@ -5,31 +5,32 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from manifests.audio import Recordings
 from manifests.clip import Clip
-from manifests.errors import Rejected
 from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import concat, schema_of, table_of, write_table
 from pipeline import commit
 from pipeline.alone import give_up_after
+from stages.diarize import diarize
 from stages.engines import espeak, registry
-from stages.engines.protocols import Transcriber
 from stages.ingest import Gates, ingest, store
+from stages.label import ROLES, label
+from stages.score_clap import LABELLED, score_clips
 from stages.separate import separate
 from stages.shard import add_member
 from stages.transcribe import transcribe
 
 TAR = "clips.tar"
-KINDS = {"separate": "separator", "transcribe": "transcriber"}  # the engine that a stage wants
+KINDS = {"separate": "separator", "diarize": "diarizer", "transcribe": "transcriber", "label": "labeler", "clap": "scorer"}  # the engine of a stage
 FENCED = 20  # utterances of a source and language, at least, for some to be out of the ordinary
-HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "words")
+HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "words", "turns")
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class ClipWork:
     channels: int
     seconds: float
     gates: Gates
-    separator: str
-    transcriber: str
-    synthesizer: str
+    engines: dict[str, str]  # specification by kind
+    labels: tuple[str, ...]  # that the sources name
+
+    def spec(self, kind: str) -> dict:
+        """The specification of an engine."""
+        return json.loads(self.engines[kind])
 
 
 def ingest_part(part: Part, work: ClipWork) -> dict:
@@ -54,7 +58,7 @@ def ingest_part(part: Part, work: ClipWork) -> dict:
             clips.append((replace(window, reason=reason), None))
             recordings.close()
         else:
-            synthesizer = registry.load("synthesizer", json.loads(work.synthesizer)) if window.uri.startswith(espeak.SCHEME) else None
+            synthesizer = registry.load("synthesizer", work.spec("synthesizer")) if window.uri.startswith(espeak.SCHEME) else None
             with give_up_after(limit, f"not decoded after {limit:g} s: given up"):
                 clips += ingest(window, work.rate, work.channels, work.seconds, work.gates, recordings, synthesizer)
     recordings.close()
@@ -63,37 +67,60 @@ def ingest_part(part: Part, work: ClipWork) -> dict:
 
 def separate_part(state: dict, work: ClipWork) -> dict:
     """Take those of a part's recordings apart that are to be."""
-    return _each("separate", "stem", state, work, work.separator, lambda separator, clip, audio: separate(clip, audio, work.rate, separator))
+    return _stage_of("separate", state, work, lambda clip: clip.role == "stem",
+                     lambda todo, engine, watch: separate(todo, work.rate, engine, work.gates, watch))
+
+
+def diarize_part(state: dict, work: ClipWork) -> dict:
+    """Tell who speaks when in a part's conversations."""
+    return _stage_of("diarize", state, work, lambda clip: clip.role == "conversation",
+                     lambda todo, engine, watch: _singly(diarize(todo, work.rate, engine, work.gates, watch)))
 
 
 def transcribe_part(state: dict, work: ClipWork) -> dict:
     """Find the words of a part's utterances."""
-    engine = json.loads(work.transcriber)["engine"]
-
-    def find(transcriber: Transcriber, clip: Clip, audio: np.ndarray) -> list[tuple[Clip, np.ndarray]]:
-        return [transcribe(clip, audio, work.rate, transcriber, engine, work.gates)]
-
     unknown = any(clip.reason is None and clip.role == "utterance" and not clip.words for clip, _ in state["clips"])
-    return _each("transcribe", "utterance", state, work, work.transcriber if unknown else None, find)
+    name = work.spec("transcriber")["engine"]
+    return _stage_of("transcribe", state, work, lambda clip: clip.role == "utterance",
+                     lambda todo, engine, watch: _singly(transcribe(todo, work.rate, engine, name, work.gates, watch)), wanted=unknown)
 
 
-def _each(stage: str, role: str, state: dict, work: ClipWork, spec: str | None, function: Callable) -> dict:
-    """Let a stage's engine make of each kept clip of a role what it makes of it; the other clips go by."""
-    todo = [clip for clip, _ in state["clips"] if clip.reason is None and clip.role == role]
-    if not todo:
+def label_part(state: dict, work: ClipWork) -> dict:
+    """Let an engine label what nobody labelled."""
+    name = work.spec("labeler")["engine"]
+    return _stage_of("label", state, work, lambda clip: clip.role in ROLES and not clip.label,
+                     lambda todo, engine, watch: _singly(label(todo, work.rate, engine, name, list(work.labels), watch)))
+
+
+def clap_part(state: dict, work: ClipWork) -> dict:
+    """Hold a part's clips against their labels."""
+    return _stage_of("clap", state, work, lambda clip: clip.role in LABELLED and clip.label,
+                     lambda todo, engine, watch: _singly(score_clips(todo, work.rate, engine, work.gates, watch)))
+
+
+def _stage_of(stage: str, state: dict, work: ClipWork, mine: Callable[[Clip], bool], function: Callable, wanted: bool = True) -> dict:
+    """Let a stage, with its engine where that is wanted, make of some of the kept clips what it makes of them; the others go by.
+
+    Args:
+        function: of those clips with their audio, the engine, and what is to stand around each call of it; gives for each its own.
+    """
+    places = [n for n, (clip, _) in enumerate(state["clips"]) if clip.reason is None and mine(clip)]
+    if not places:
         return state
-    engine = registry.load(KINDS[stage], json.loads(spec)) if spec else None
-    started, clips, limit = time.perf_counter(), [], work.gates.time_limit
-    for clip, audio in state["clips"]:
-        if clip.reason is not None or clip.role != role:
-            clips.append((clip, audio))
-            continue
-        try:
-            with give_up_after(limit, f"{stage} took more than {limit:g} s: given up"):
-                clips += function(engine, clip, audio)
-        except Rejected as rejected:
-            clips.append((replace(clip, reason=str(rejected)), None))
+    engine = registry.load(KINDS[stage], work.spec(KINDS[stage])) if wanted else None
+    started, limit = time.perf_counter(), work.gates.time_limit
+
+    def watch(count: int) -> AbstractContextManager:
+        return give_up_after(limit * count, f"{stage} took more than {limit * count:g} s: given up")
+
+    todo = [state["clips"][n] for n in places]
+    made = dict(zip(places, function(todo, engine, watch)))
+    clips = [given for n, clip in enumerate(state["clips"]) for given in made.get(n, [clip])]
     return {**state, "clips": clips, "stages": [*state["stages"], _stage(stage, started, todo, clips)]}
+
+
+def _singly(found: list) -> list[list]:
+    return [[one] for one in found]
 
 
 def _stage(name: str, started: float, items: list, clips: list) -> dict:

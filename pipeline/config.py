@@ -1,20 +1,16 @@
-"""The configuration: YAML, read safely, checked strictly, in the user's words where it is wrong."""
+"""The configuration: what a run is made of, checked strictly."""
 
 import difflib
-import os
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from manifests.errors import RequestError
 from manifests.pair import EDITS
 from stages.filter import Rule
 from stages.ingest import Gates
 
 PART_BYTES = 1_000_000_000  # audio of a part's pairs, at most: a part is rendered whole, by one process
 SPLITS = ("train", "val", "test")
-UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one fault
 
 
 class Strict(BaseModel):
@@ -39,6 +35,7 @@ class Folder(Strict):
     role: Literal["event", "background", "either"] | None = None
     license: str = ""
     separate: bool = False
+    conversation: bool = False
 
 
 class Manifest(Strict):
@@ -48,6 +45,7 @@ class Manifest(Strict):
     path: str
     domain: Literal["sound", "music", "speech"] = "sound"
     separate: bool = False
+    conversation: bool = False
 
 
 class Soundfont(Strict):
@@ -79,7 +77,7 @@ class Engine(BaseModel):
 class Scorers(Strict):
     """What listens to finished pairs."""
 
-    clap: None = None
+    clap: Engine | None = None
     asr: Engine | None = Engine(engine="pocketsphinx")
 
 
@@ -99,6 +97,8 @@ class Filters(Strict):
         Rule(score="floor_step_db", max=3.0),
         Rule(score="wer_source", max=0.0),
         Rule(score="asr_choice", equals="target"),
+        Rule(score="clap_gain", min=0.0),
+        Rule(score="clap_background", max=0.25),
     ]
 
 
@@ -129,9 +129,13 @@ class Resources(Strict):
 class Stages(Strict):
     ingest: Resources = Resources()
     separate: Resources = Resources()
+    diarize: Resources = Resources()
     transcribe: Resources = Resources()
+    label: Resources = Resources()
+    clap: Resources = Resources()
     render: Resources = Resources()
     score: Resources = Resources()
+    hear: Resources = Resources()
     shard: Resources = Resources()
 
 
@@ -143,6 +147,8 @@ class Config(Strict):
     sources: list[Source] = Field(min_length=1)
     separator: Engine = Engine(engine="hpss")
     transcriber: Engine = Engine(engine="pocketsphinx")
+    diarizer: Engine | None = None
+    labeler: Engine | None = None
     synthesizer: Engine = Engine(engine="espeak")
     scorers: Scorers = Scorers()
     clips: Gates = Gates()
@@ -160,7 +166,7 @@ class Config(Strict):
             return edits
         for name in edits:
             if name not in EDITS:
-                raise ValueError(f"unknown edit '{name}'{_nearest(str(name), EDITS)}; one of {', '.join(EDITS)}")
+                raise ValueError(f"unknown edit '{name}'{nearest(str(name), EDITS)}; one of {', '.join(EDITS)}")
         return {name: {"pairs": value} if type(value) is int else value for name, value in edits.items()}
 
     @field_validator("edits")
@@ -189,82 +195,25 @@ class Config(Strict):
                              f"at most {max(1, PART_BYTES // pair)} fit into {PART_BYTES / 1e9:g} GB")
         return self
 
+    @model_validator(mode="after")
+    def _conversations_are_told_apart(self):
+        for n, source in enumerate(self.sources):
+            if getattr(source, "conversation", False) and (source.domain != "speech" or source.separate or self.diarizer is None):
+                raise ValueError(f"sources.{n}: conversation: true is for domain: speech without separate, and needs a diarizer, e.g. {{engine: pyannote}}")
+        return self
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engines that the configuration names, by kind."""
+        named = {"separator": self.separator, "diarizer": self.diarizer, "transcriber": self.transcriber, "labeler": self.labeler,
+                 "scorer": self.scorers.clap, "recognizer": self.scorers.asr, "synthesizer": self.synthesizer}
+        return {kind: engine for kind, engine in named.items() if engine is not None}
+
     def identity(self) -> dict:
         """All of it that decides the bytes of a run."""
         return self.model_dump(mode="json", exclude={"resources"})
 
 
-def load(path: str, overrides: list[str] = ()) -> Config:
-    """Read a configuration; paths in it are made absolute, relative ones from the file's folder.
-
-    Args:
-        path: of the YAML file.
-        overrides: ``key.sub=value`` each, the value in YAML; a number in a key counts a list's places.
-
-    Raises:
-        RequestError: naming the file and the key, and what would be right.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = yaml.safe_load(file)
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise RequestError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict):
-        raise RequestError(f"{path}: a configuration is a table of keys such as sources and edits")
-    for override in overrides:
-        _override(value, override)
-    try:
-        config = Config.model_validate(value)
-    except ValidationError as error:
-        raise RequestError(f"{path}: {_in_words(error)}") from None
-    base = os.path.dirname(os.path.abspath(path))
-    sources = [
-        source.model_copy(update={"path": source.path if "://" in source.path else os.path.normpath(os.path.join(base, os.path.expanduser(source.path)))})
-        if hasattr(source, "path") else source
-        for source in config.sources
-    ]
-    return config.model_copy(update={"sources": sources})
-
-
-def _override(value: Any, override: str) -> None:
-    name, equals, text = override.partition("=")
-    if not equals:
-        raise RequestError(f"--set {override}: write key.sub=value")
-    *parents, last = [int(key) if key.isdecimal() else key for key in name.split(".")]
-    try:
-        for key in parents:
-            value = value.setdefault(key, {}) if isinstance(value, dict) else value[key]
-        value[last] = yaml.safe_load(text)
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise RequestError(f"--set {override}: there is no {name} to set") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise RequestError(f"--set {override}: the value is not YAML") from None
-
-
-def _in_words(error: ValidationError) -> str:
-    """The first fault in one line: the key, what is wrong, what would be right."""
-    faults = error.errors(include_url=False)
-    fault = next((f for f in faults if f["type"] in UNKNOWN), faults[0])  # a misspelt key is also a missing one
-    place = [" ".join(str(p).split()) for p in fault["loc"] if p not in SOURCES]
-    key, kind = ".".join(place) or "configuration", fault["type"]
-    if kind in UNKNOWN:
-        return f"{key}: unknown key{_nearest(place[-1], _all_keys()) if place else ''}"
-    if kind.startswith("union_tag"):
-        return f"{key}: kind must be one of {', '.join(SOURCES)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    if not place and kind == "value_error":
-        return message  # of the whole: it names its key itself
-    given = "" if kind in ("missing", "value_error") or isinstance(fault["input"], (dict, list)) else f", not {fault['input']!r}"
-    return f"{key}: {message[0].lower()}{message[1:]}{given}"
-
-
-def _nearest(word: str, known) -> str:
+def nearest(word: str, known) -> str:
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _all_keys() -> set[str]:
-    models = [Config, *Strict.__subclasses__()]
-    return {key for model in models for key in model.model_fields} | set(Gates.__dataclass_fields__) | set(Rule.__dataclass_fields__)

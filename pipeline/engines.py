@@ -1,7 +1,6 @@
 """Engines of a run: which ones it needs, and that each loads, before any work."""
 
 import json
-from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -12,25 +11,27 @@ from pipeline.sources import Listing
 from stages.engines import espeak, registry
 
 
-def specification(engine: Any) -> str:
-    """What an engine is in a part's work: JSON text."""
-    return engine.model_dump_json()
+def specifications(config: Config) -> dict[str, str]:
+    """What the engines are in a part's work: JSON text by kind."""
+    return {kind: engine.model_dump_json() for kind, engine in config.engines.items()}
 
 
 def needed(config: Config, listing: Listing, clips_at_hand: bool) -> list[tuple[str, str, Resources]]:
     """Kind, specification and resources of each engine that a run will use."""
-    stages, found = config.resources, []
-    if not clips_at_hand:
-        roles = {clip.role for clip in listing.named}
-        if "stem" in roles:
-            found.append(("separator", specification(config.separator), stages.separate))
-        if any(source.kind == "espeak" for source in config.sources):
-            found.append(("synthesizer", specification(config.synthesizer), stages.ingest))
-        if any(clip.role == "utterance" and not clip.uri.startswith(espeak.SCHEME) for clip in listing.named):  # a synthesizer tells its words
-            found.append(("transcriber", specification(config.transcriber), stages.transcribe))
-    if config.scorers.asr and any(edit.startswith("speech_") for edit in config.wanted):
-        found.append(("recognizer", specification(config.scorers.asr), stages.score))
-    return found
+    stages, speech = config.resources, any(edit.startswith("speech_") for edit in config.wanted)
+    roles = {clip.role for clip in listing.named}
+    told = any(clip.role == "utterance" and not clip.uri.startswith(espeak.SCHEME) for clip in listing.named)  # a synthesizer tells its words
+    used = {
+        "separator": (stages.separate, not clips_at_hand and "stem" in roles),
+        "diarizer": (stages.diarize, not clips_at_hand and "conversation" in roles),
+        "synthesizer": (stages.ingest, not clips_at_hand and any(source.kind == "espeak" for source in config.sources)),
+        "transcriber": (stages.transcribe, not clips_at_hand and told),
+        "labeler": (stages.label, not clips_at_hand and any(not clip.label and clip.role in ("", "event", "background") for clip in listing.named)),
+        "scorer": (stages.clap, True),
+        "recognizer": (stages.hear, speech),
+    }
+    specs = specifications(config)
+    return [(kind, specs[kind], resources) for kind, (resources, wanted) in used.items() if wanted and kind in specs]
 
 
 def check(engines: list[tuple[str, str, Resources]]) -> None:
@@ -46,7 +47,8 @@ def check(engines: list[tuple[str, str, Resources]]) -> None:
         except RayTaskError as error:
             if isinstance(error.cause, RequestError):
                 raise error.cause from None
-            raise RequestError(f"{kind}: engine '{json.loads(spec)['engine']}' cannot be loaded: {type(error.cause).__name__}: {error.cause}") from None
+            why = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+            raise RequestError(f"{kind}: engine '{json.loads(spec)['engine']}' cannot be loaded: {why[:400]}{'…' if len(why) > 400 else ''}") from None
         except RayError as death:
             raise RequestError(f"{kind}: engine '{json.loads(spec)['engine']}' takes its process down when it is loaded ({type(death).__name__})") from None
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -18,14 +18,18 @@ from pipeline import commit
 from stages.edit import edit, sides
 from stages.engines import registry
 from stages.filter import Rule, judge
-from stages.instruct import instruct, instruct_speech
+from stages.hear import hear
+from stages.instruct import SPEECH_WORDINGS, instruct, instruct_speaker, instruct_speech
 from stages.render import render
-from stages.scenes import piece, separated, soundscape, utterance
+from stages.scenes import conversation, piece, separated, soundscape, utterance
 from stages.score import quiet_fault, score
-from stages.score_speech import score_speech
+from stages.score_clap import HEARD_AS, score_clap
+from stages.score_speech import score_levels, score_speech
 from stages.shard import shard
 
 TAR = "shard.tar"
+HEARD = ("event", "track", "speech", "voice")  # roles of stems that count as events
+SPOKEN = ("utterance", "conversation")  # kinds of scene that are speech
 REAL = ("separated", "remix")  # kinds of scene in which one side is a recording as it was
 
 
@@ -39,7 +43,7 @@ class PairWork:
     channels: int
     samples: int
     join_db: float
-    recognizer: str | None  # its specification, JSON text
+    engines: dict[str, str]  # specification by kind, JSON text
     rules: tuple[Rule, ...]
 
 
@@ -79,8 +83,8 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     rendered = render(scene, item["clips"], read, generator(work.seed, item["scene_id"], "loudness"))
     for pair, change, (_, name, subject, _) in zip(pairs, changes, item["pairs"]):
         if change is None:
-            pair.before, pair.after, pair.edited = sides(scene, name, subject)
-            instruct(pair, scene)
+            pair.before, pair.after, pair.edited = sides(scene, name, subject) if scene.kind != "conversation" else conversation.sides(scene, name, subject)
+            (instruct_speaker if scene.kind == "conversation" else instruct)(pair, scene)
         elif isinstance(change, str):
             pair.reason = change
         else:
@@ -92,7 +96,8 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     for pair in made:
         pair.reason = quiet_fault(rendered, pair.edited)
         _describe(pair, scene, item["clips"], rendered.seconds / len(pairs))
-    rendered.audio = []
+    unlabelled = scene.kind == "soundscape" and not scene.stems[0].label and "scorer" in work.engines
+    rendered.audio = rendered.audio[:1] if unlabelled else []  # that background is yet to be listened to
     return rendered
 
 
@@ -108,6 +113,8 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
         soundscape.place(scene, clips[0], clips[1:], {subject - 1: clip for subject, clip in others.items()}, chance)
     elif kind == "piece":
         piece.place(scene, clips, others, chance)
+    elif kind == "conversation":
+        conversation.place(scene, clips[0])
     elif kind == "separated":
         separated.place(scene, clips, chance)
     else:
@@ -118,10 +125,10 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
 def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:
     clips, first = item["clips"].values(), item["clips"][item["clip_ids"][-1]]
     tier = min((clip.tier for clip in clips), key=TIERS.index)
-    real = item["kind"] in REAL or (item["kind"] == "utterance" and tier != "demo")
+    real = item["kind"] in REAL or (item["kind"] in SPOKEN and tier != "demo")
     return Pair(
         pair_id, item["scene_id"], name, branch="real" if real else "synthetic", tier=tier,
-        domain="sound" if item["kind"] == "soundscape" else first.domain, language=(item["kind"] == "utterance" and first.language) or "en",
+        domain="sound" if item["kind"] == "soundscape" else first.domain, language=(item["kind"] in SPOKEN and first.language) or "en",
         split=item["split"], part=part.number, license=strictest([clip.license for clip in clips]), clip_ids=list(item["clips"]),
     )
 
@@ -139,7 +146,10 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
         start, end = utterance.spans(scene, pair.before, pair.after)[0]
         pair.params["source_span"] = [start / scene.sample_rate, end / scene.sample_rate]
         pair.transcribed_by = next((by for i in used if (by := clips[scene.stems[i].clip_id].transcribed_by)), "")
+    elif scene.kind == "conversation":
+        pair.speaker_overlap = about.speaker_overlap
     else:
+        pair.params["background_checked"] = bool(scene.stems[0].label) or scene.kind != "soundscape"
         pair.params["snr_db"] = scene.stems[pair.edited[0]].snr_db
         pair.separation_error_db = about.separation_error_db
         pair.leak_db = about.leak_db if pair.edit == "extract" else None
@@ -148,23 +158,49 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     pair.clip_ids = list(found)
     pair.clips = [{"id": clip, "uri": clips[clip].uri, "license": clips[clip].license, "role": role} for clip, role in found.items()]
     pair.license = strictest([clip["license"] for clip in pair.clips])
-    pair.n_events = sum(scene.stems[i].role in ("event", "track", "speech") for i in scene.mixture)
+    pair.n_events = len({scene.stems[i].label if scene.stems[i].role == "voice" else i for i in scene.mixture if scene.stems[i].role in HEARD})
     pair.seconds_render = seconds
 
 
 def score_part(state: dict, work: PairWork) -> dict:
-    """Score a part's pairs."""
+    """Score a part's pairs by their signals."""
     started = time.perf_counter()
     for item, (rendered, pairs) in zip(state["part"].items, state["scenes"]):
         for pair in pairs:
             if rendered is None or pair.source is None:
                 continue
             if item["kind"] == "utterance":
-                recognizer = registry.load("recognizer", json.loads(work.recognizer)) if work.recognizer else None
-                score_speech(pair, rendered.scene, item["clips"], recognizer)
+                score_speech(pair, rendered.scene, item["clips"])
+            elif item["kind"] == "conversation":
+                score_levels(pair)
             else:
                 score(rendered, pair)
     state["stages"].append(_stage("score", started, state["scenes"]))
+    return state
+
+
+def clap_part(state: dict, work: PairWork) -> dict:
+    """Hold what is heard on a part's pairs against what should be."""
+    return _listen("clap", "scorer", HEARD_AS, state, work, lambda scenes, engine: score_clap(scenes, work.rate, engine))
+
+
+def hear_part(state: dict, work: PairWork) -> dict:
+    """Hear what is said on both sides of a part's speech pairs."""
+    return _listen("hear", "recognizer", SPEECH_WORDINGS, state, work, lambda scenes, engine: hear([pair for _, pairs in scenes for pair in pairs], engine))
+
+
+def _listen(stage: str, kind: str, edits: Container[str], state: dict, work: PairWork, function: Callable) -> dict:
+    """Let an engine listen to the pairs of some edits that were made."""
+    started = time.perf_counter()
+    scenes = [(rendered, [pair for pair in pairs if pair.source is not None and pair.edit in edits]) for rendered, pairs in state["scenes"]]
+    scenes = [(rendered, pairs) for rendered, pairs in scenes if pairs]
+    if not scenes:
+        return state
+    function(scenes, registry.load(kind, json.loads(work.engines[kind])))
+    spent, pairs = time.perf_counter() - started, [pair for _, pairs in scenes for pair in pairs]
+    for pair in pairs:
+        pair.seconds_score += spent / len(pairs)
+    state["stages"].append(_stage(stage, started, scenes))
     return state
 
 

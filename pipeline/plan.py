@@ -12,15 +12,17 @@ from pipeline.lanes import Lane
 from pipeline.lanes.pieces import Pieces
 from pipeline.lanes.recordings import Recordings, Remixes
 from pipeline.lanes.soundscapes import Soundscapes
-from pipeline.lanes.utterances import Utterances
+from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
 
-LANES = (("remove", "extract"), ("add", "replace", "transfer"), ("speech_delete", "speech_insert", "speech_substitute"))
+LANES = (("remove", "extract"), ("add", "replace", "transfer"), ("speech_delete", "speech_insert", "speech_substitute"),
+         ("extract_speaker", "remove_speaker"))
 KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "piece", "remix"), "extract": ("soundscape", "piece", "separated"),
          "replace": ("soundscape",), "transfer": ("piece",),
-         "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",)}
+         "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",),
+         "extract_speaker": ("conversation",), "remove_speaker": ("conversation",)}
 
-Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances
+Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances | Conversations
 
 SCHEMA = pa.schema([
     ("pair_id", pa.string()), ("scene_id", pa.string()), ("kind", pa.string()), ("split", pa.string()), ("part", pa.int32()),
@@ -32,7 +34,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
     """The plan of a run, a row a pair, parts in order.
 
     Args:
-        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db, duration.
+        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db, clap_label, duration.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
 
@@ -47,7 +49,9 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
         rows = clips[clips["split"] == split]
         makers = {
             "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed),
-            "separated": Recordings(rows, config.seed, config.audio.seconds), "remix": Remixes(rows, config.seed), "utterance": Utterances(rows, config.seed),
+            "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
+            "remix": Remixes(rows, config.seed, config.clips.clap_label),
+            "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),
         }
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}

@@ -42,9 +42,11 @@ CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
     ("Join level", "dB under the speech, at its loudest join", ("join_level_db",)),
     ("Pitch step", "semitones over a join", ("join_f0_semitones",)),
     ("Alignment confidence", "how surely the words lie where they are said to", ("alignment_confidence",)),
+    ("CLAP", "similarity of a side with what is on it", ("clap_source", "clap_target")),
+    ("CLAP gain", "how far the edited span moved toward its instruction", ("clap_gain",)),
     ("Pace", "characters a second", ("chars_per_second",)),
 )
-STAGES = ("ingest", "separate", "transcribe", "store", "render", "score", "shard")  # as one follows the other
+STAGES = ("ingest", "separate", "diarize", "transcribe", "label", "clap", "store", "render", "score", "hear", "shard")  # as one follows the other
 HEARD = ("target", "source", "neither")
 TEMPLATE = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")  # now: a job's folder may be gone when its run is done
 MEANING = {
@@ -56,6 +58,8 @@ MEANING = {
     "speech_delete": "The target is the source without some of its words; the gap is closed.",
     "speech_insert": "The target is the source with some words more, in the same voice.",
     "speech_substitute": "Other words stand where some were, in the same voice.",
+    "extract_speaker": "The target is what one speaker of the conversation says, by itself.",
+    "remove_speaker": "The target is the conversation without one of its speakers.",
 }
 
 

@@ -19,6 +19,7 @@ from stages.engines import espeak, soundfont
 
 PART_SECONDS = 600.0  # audio in a clip part, at most
 WINDOW_SCENES = 3  # a long file is cut into windows of this many scenes
+MANY = 6  # times its length that a piece's tracks take, or the stems of a recording
 LEAST_COST = 0.5  # s that a window counts for at least, however short it is
 SOUNDFONT_SCENES = 1.6  # length of a piece, and of an embedded background, in scenes
 AUDIO_NAMES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm", ".aif", ".aiff", ".aac")
@@ -69,6 +70,8 @@ def list_sources(config: Config) -> Listing:
             clip.source = index
             if source.separate:
                 clip.role, clip.tier = "stem", "real"
+            elif source.conversation:
+                clip.role = "conversation"
             elif clip.domain == "speech" and not clip.role and config.transcriber.engine != "none":
                 clip.role = "utterance"
             if clip.uri not in files and (clip.reason is None or clip.uri != source.path):  # a row that names no file has its manifest's path
@@ -173,7 +176,7 @@ def _seconds(info: dict) -> float:
 
 
 def windows(listing: Listing, seconds: float, utterance: float = 30.0) -> list[Clip]:
-    """Cut what the sources name into windows of a few scenes; what has no length yet or was rejected is left out.
+    """Cut what the sources name into windows of a few scenes, conversations into windows of one; what has no length yet or was rejected is left out.
 
     Args:
         seconds: of a scene.
@@ -191,6 +194,10 @@ def windows(listing: Listing, seconds: float, utterance: float = 30.0) -> list[C
         if whole and not clip.piece and end - clip.start > utterance:
             clip.reason = f"{end - clip.start:.0f} s with one transcript (at most {utterance:g} s): give start and end of each sentence"
             continue
+        if clip.role == "conversation":
+            starts = [clip.start + n * seconds for n in range(max(1, int((end - clip.start) / seconds)))]
+            found.extend(replace(clip, start=start, end=min(end, start + seconds)) for start in starts)
+            continue
         longest = min(WINDOW_SCENES * seconds, utterance / 1.5) if clip.role == "utterance" else WINDOW_SCENES * seconds
         size = end - clip.start if whole else longest
         count = max(1, int((end - clip.start) / size + 0.5))  # the last one takes a remainder of under half a window
@@ -207,7 +214,7 @@ def clip_parts(found: list[Clip]) -> list[Part]:
     parts: list[Part] = []
     load = 0.0
     for _, group in itertools.groupby(found, key=lambda window: window.uri):
-        of_file = [(window, max(LEAST_COST, window.end - window.start) * (6 if window.piece else 1)) for window in group]
+        of_file = [(window, max(LEAST_COST, window.end - window.start) * (MANY if window.piece or window.role == "stem" else 1)) for window in group]
         fits = load + sum(cost for _, cost in of_file) <= PART_SECONDS
         for n, (window, cost) in enumerate(of_file):
             if not parts or (n == 0 and not fits) or load + cost > PART_SECONDS:

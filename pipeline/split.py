@@ -64,7 +64,7 @@ def with_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.
 
 
 def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray:
-    """Deal units to splits by rank of keyed hashes, separately where a unit holds utterances, stems, tracks, backgrounds or only events.
+    """Deal units to splits by rank of keyed hashes, separately where a unit holds conversations, utterances, stems, tracks, backgrounds or only events.
 
     Each split gets its share of the units, and at least one where there are enough; one unit more moves few others.
 
@@ -75,7 +75,7 @@ def deal(clips: pd.DataFrame, shares: dict[str, float], seed: int) -> np.ndarray
     Returns:
         (clips,) names of splits.
     """
-    rank = clips["role"].map({"utterance": 4, "stem": 3, "track": 2, "background": 1}).fillna(0).astype(int)
+    rank = clips["role"].map({"conversation": 5, "utterance": 4, "stem": 3, "track": 2, "background": 1}).fillna(0).astype(int)
     units = pd.DataFrame({"unit": clips["unit"], "key": clips["key"], "stratum": rank}).groupby("unit").agg({"key": "min", "stratum": "max"})
     units["draw"] = uniform(seed, 0x5B117, units["key"].to_numpy(np.uint64))
     dealt = pd.Series("", index=units.index, dtype=object)

@@ -39,7 +39,7 @@ def edit(rendered: Rendered, pairs: list[Pair]) -> None:
     scene = rendered.scene
     wanted = {tuple(side) for pair in pairs for side in (pair.before, pair.after)}
     possible = set()
-    if scene.kind != "utterance":
+    if scene.kind not in ("utterance", "conversation"):
         possible = {tuple(side) for stem in scene.mixture for side in sides(scene, "extract", stem)[:2] + sides(scene, "remove", stem)[1:2]}
     peaks = {side: peak_dbfs(rendered.sum(list(side))) for side in sorted(wanted | possible)}
     over = max(peaks.values()) - PEAK_DBFS

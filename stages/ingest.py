@@ -27,6 +27,10 @@ class Gates:
     floor_db: float = 20.0  # an event's noise floor lies this far under its activity, at least
     dc_offset: float = 0.01
     clip_ratio: float = 0.001
+    stem_lu: float = 30.0  # LU that a stem may lie under its recording; one further under is but what leaks into a stem that is not there
+    clap_label: float | None = None  # similarity of an event, or of a stem that an edit is about, with its label, at least; where a scorer runs
+    speaker_overlap: float = 0.0  # share of a conversation's speech in which two speak at once, at most
+    speaker_seconds: float = 0.5  # that each speaker of a conversation speaks, at least
     utterance_seconds: tuple[float, float] = (0.5, 30.0)  # length of an utterance
     join_db: float = -25.0  # speech is cut only where it is this quiet, under its own level
     alignment_confidence: float = 0.5  # that an utterance's words are where they are said, at least
@@ -37,6 +41,10 @@ class Gates:
             low, high = getattr(self, name)
             if not 0 < low < high:
                 raise ValueError(f"{name} goes from {low:g} to {high:g}; write the shorter first")
+        if not self.stem_lu > 0:
+            raise ValueError(f"stem_lu is {self.stem_lu:g}; write LU under the recording, more than 0")
+        if not 0 <= self.speaker_overlap <= 1:
+            raise ValueError(f"speaker_overlap is {self.speaker_overlap:g}; write a share, from 0 to 1")
         if not 0 < self.time_limit < float("inf"):
             raise ValueError(f"time_limit is {self.time_limit:g}; write seconds, more than 0")
 
@@ -123,6 +131,8 @@ def _role(clip: Clip, levels: np.ndarray, active: np.ndarray, seconds: float, ga
         return "", f"clipped: {clip.clip_ratio:.2%} of its samples (at most {gates.clip_ratio:.2%})"
     if clip.role == "track":
         return "track", None
+    if clip.role == "conversation":
+        return "conversation", None
     if clip.role == "stem":
         return "stem", f"{clip.duration:.2f} s long (a scene is {seconds:g} s)" if clip.duration < seconds else None
     if clip.role == "utterance":

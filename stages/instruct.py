@@ -2,6 +2,7 @@
 
 from manifests.pair import Pair
 from manifests.scene import Scene
+from stages.scenes.conversation import ORDINALS
 from stages.scenes.utterance import Change
 
 WORDINGS = {
@@ -72,8 +73,24 @@ SPEECH_WORDINGS = {
         "Swap the spoken {x} for {y}.",
     ],
 }
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-
+SPEAKER_WORDINGS = {
+    "extract_speaker": [
+        "Extract the {x} from the conversation.",
+        "Keep only what the {x} says.",
+        "Isolate the {x}.",
+        "Let me hear nobody but the {x}.",
+        "Separate the {x} from everyone else.",
+        "Give me the {x} alone.",
+    ],
+    "remove_speaker": [
+        "Remove the {x} from the conversation.",
+        "Take the {x} out of this recording.",
+        "Mute the {x} and keep everyone else.",
+        "I do not want to hear the {x}.",
+        "Delete all that the {x} says.",
+        "Silence the {x}.",
+    ],
+}
 
 def instruct(pair: Pair, scene: Scene) -> None:
     """Fill in a pair's label, instruction, all its wordings, and what is heard on each side.
@@ -117,6 +134,13 @@ def instruct_speech(pair: Pair, change: Change) -> None:
     pair.instructions = [wording.format(x=x, y=y, place=beside(source, first)) for wording in SPEECH_WORDINGS[pair.edit]]
     pair.instruction = pair.instructions[0]
     pair.source_text, pair.target_text = " ".join(source), " ".join(target)
+
+
+def instruct_speaker(pair: Pair, scene: Scene) -> None:
+    """Fill in a pair's label, the speaker by order of appearance, instruction and all its wordings."""
+    pair.label = scene.stems[pair.edited[0]].label
+    pair.instructions = [wording.format(x=pair.label) for wording in SPEAKER_WORDINGS[pair.edit]]
+    pair.instruction = pair.instructions[0]
 
 
 def named(words: list[str], first: int, count: int) -> str:

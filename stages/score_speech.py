@@ -3,16 +3,12 @@
 import time
 from itertools import islice
 
-import jiwer
 import numpy as np
 
 from manifests.clip import Clip
-from manifests.errors import Rejected
 from manifests.loudness import SILENT, loudness, peak_dbfs
 from manifests.pair import Pair
 from manifests.scene import Scene
-from manifests.speech import words_of
-from stages.engines.protocols import Recognizer
 from stages.measure import frame_levels
 from stages.scenes.utterance import joins
 
@@ -26,13 +22,12 @@ PITCHED = 3  # frames nearest to a join whose median is its pitch
 APERIODIC = 0.1  # of YIN's difference function: above it a frame has no pitch
 
 
-def score_speech(pair: Pair, scene: Scene, clips: dict[str, Clip], recognizer: Recognizer | None) -> None:
-    """Fill in a speech pair's scores.
+def score_speech(pair: Pair, scene: Scene, clips: dict[str, Clip]) -> None:
+    """Fill in what can be measured of a speech pair's signals.
 
     `join_level_db` is the loudest join's level in dB under the speech (its frames within 30 dB of the loudest),
     `join_f0_semitones` the widest step of pitch over a join that has pitch on both sides, `floor_step_db` how far
-    the noise floors of two recordings lie apart. `wer_source` and `wer_target` hold what is heard on a side against its
-    text; `asr_choice` is the text that what is heard on the target is nearer to ("neither" where it is as far from both).
+    the noise floors of two recordings lie apart.
     """
     started = time.perf_counter()
     rate = pair.sample_rate
@@ -49,33 +44,16 @@ def score_speech(pair: Pair, scene: Scene, clips: dict[str, Clip], recognizer: R
     used = [clips[scene.stems[i].clip_id].alignment_confidence for i in (*pair.before, *pair.after)]
     pair.alignment_confidence = min((value for value in used if value is not None), default=None)
     pair.chars_per_second = clip.chars_per_second
-    for side in ("source", "target"):
-        samples = getattr(pair, side).astype(np.float32) / 32768
-        setattr(pair, f"{side}_lufs", loudness(samples, rate))
-        setattr(pair, f"{side}_peak_dbfs", peak_dbfs(samples))
-    if recognizer is not None:
-        _hear(pair, recognizer)
+    score_levels(pair)
     pair.seconds_score = time.perf_counter() - started
 
 
-def _hear(pair: Pair, recognizer: Recognizer) -> None:
-    texts = [pair.source_text, pair.target_text]
-    try:
-        heard = [recognizer.hear(side.astype(np.float32) / 32768, pair.sample_rate, texts) for side in (pair.source, pair.target)]
-    except Rejected:
-        return  # a text that the engine does not know how to hear leaves its scores null, as for every score not computed
-    pair.wer_source, pair.wer_target = error_rate(texts[0], heard[0]), error_rate(texts[1], heard[1])
-    far = [round(error_rate(text, heard[1]) * len(words_of(text))) for text in texts]  # words
-    pair.asr_choice = "neither" if far[0] == far[1] else "source" if far[0] < far[1] else "target"
-
-
-def error_rate(said: str, heard: str) -> float:
-    """Word error rate of what is heard, both in the form of `words_of`; 0 for the same words.
-
-    >>> error_rate("He was not ill.", "he was ill"), error_rate("no", "no")
-    (0.25, 0.0)
-    """
-    return float(jiwer.wer(" ".join(words_of(said)), " ".join(word if word.startswith("<") else " ".join(words_of(word)) for word in heard.split())))
+def score_levels(pair: Pair) -> None:
+    """Fill in loudness (BS.1770, LUFS) and sample peak (dBFS) of both sides."""
+    for side in ("source", "target"):
+        samples = getattr(pair, side).astype(np.float32) / 32768
+        setattr(pair, f"{side}_lufs", loudness(samples, pair.sample_rate))
+        setattr(pair, f"{side}_peak_dbfs", peak_dbfs(samples))
 
 
 def _level(audio: np.ndarray, at: int, rate: int) -> float:

@@ -1,5 +1,6 @@
-"""Transcribe: find the words of an utterance, and the places between them where it may be cut."""
+"""Transcribe: find the words of utterances, and the places between them where they may be cut."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
-from stages.engines.protocols import Transcriber
+from stages.batches import Watch, in_batches
+from stages.engines.protocols import Speech, Transcriber, Transcript
 from stages.ingest import Gates
 from stages.measure import measure
 
@@ -20,24 +22,40 @@ EDGE = 0.02  # s at both ends where nothing is cut, so that a cross-fade fits
 FASTEST = 40.0  # characters a second; nobody speaks so fast
 
 
-def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber, engine: str, gates: Gates) -> tuple[Clip, np.ndarray]:
-    """Align an utterance's transcript, or hear what is said where there is none, and trim it to its words.
+def transcribe(utterances: list[tuple[Clip, np.ndarray]], rate: int, transcriber: Transcriber | None, engine: str, gates: Gates,
+               watch: Watch = contextlib.nullcontext) -> list[tuple[Clip, np.ndarray]]:
+    """Align the transcripts of utterances, or hear what is said where there is none, and trim them to their words.
 
     Args:
-        clip: measured, of role utterance.
-        audio: float32 (channels, samples).
-        engine: the transcriber's name, for the clip's row; a synthesizer tells its words itself.
+        utterances: clips, measured, of role utterance, and their audio, float32 (channels, samples). Those of a synthesizer have
+            their words already; none of them is given to the transcriber, which may be None where there are no others.
+        engine: the transcriber's name, for the clips' rows.
+        watch: what stands around a call of the transcriber.
 
     Returns:
-        The clip with words, cuts, alignment confidence and characters a second, or with a reason; and its audio.
+        The clips with words, cuts, alignment confidence, characters a second and the language if it was told, or with a reason;
+        and their audio.
     """
-    try:
-        words, confidence = (from_json(clip.words)[0], None) if clip.words else _words(clip, audio, rate, transcriber)
-    except Rejected as rejected:
-        return replace(clip, reason=str(rejected)), audio
+    refused = [None if clip.words else _fault(clip, audio.shape[1] / rate) for clip, audio in utterances]
+    unknown = [n for n, (clip, _) in enumerate(utterances) if not clip.words and refused[n] is None]
+
+    def find(some: list[int]) -> list[Transcript | Rejected]:
+        spoken = [Speech(audio, (clip.transcript,) if clip.transcript.strip() else (), clip.language) for clip, audio in (utterances[n] for n in some)]
+        return transcriber.transcribe(spoken, rate)
+
+    found = dict(zip(unknown, in_batches(transcriber, unknown, find, watch)))
+    answers = []
+    for n, (clip, audio) in enumerate(utterances):
+        told = refused[n] or (Transcript(from_json(clip.words)[0]) if clip.words else _checked(found[n], audio.shape[1] / rate))
+        answers.append((replace(clip, reason=str(told)), audio) if isinstance(told, Rejected) else _trimmed(clip, audio, rate, told, engine, gates))
+    return answers
+
+
+def _trimmed(clip: Clip, audio: np.ndarray, rate: int, transcript: Transcript, engine: str, gates: Gates) -> tuple[Clip, np.ndarray]:
+    """An utterance from its first word to its last, with what is known of it."""
     power, frame = _power(audio, rate)
     speech = float(power[power > power.max() * 1e-3].mean())
-    words = _without_silence(words, power / speech, frame)
+    words, confidence = _without_silence(transcript.words, power / speech, frame), transcript.confidence
     first = max(0, round((words[0].start - MARGIN) * rate))
     last = min(audio.shape[1], round((words[-1].end + MARGIN) * rate))
     audio, lead = audio[:, first:last], first / rate
@@ -48,6 +66,7 @@ def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcribe
     clip = replace(
         measure(clip, audio, rate), start=clip.start + lead, end=clip.start + last / rate,
         words=to_json(words, cuts), transcript=clip.transcript.strip() or text, transcribed_by="" if clip.transcript.strip() else engine,
+        language=clip.language or transcript.language,
         alignment_confidence=confidence, chars_per_second=len(text.replace(" ", "")) / (words[-1].end - words[0].start),
         editable=len(stretches(words, cuts, gates.join_db)),
     )
@@ -56,21 +75,26 @@ def transcribe(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcribe
     return clip, audio
 
 
-def _words(clip: Clip, audio: np.ndarray, rate: int, transcriber: Transcriber) -> tuple[list[Word], float | None]:
+def _fault(clip: Clip, seconds: float) -> Rejected | None:
+    """Why a transcript need not be looked for in its recording."""
     said = words_of(clip.transcript)
     if clip.transcript.strip() and not said:
-        raise Rejected("its transcript holds no words")
-    seconds = audio.shape[1] / rate
+        return Rejected("its transcript holds no words")
     if sum(map(len, said)) > FASTEST * seconds:
-        raise Rejected(f"its transcript of {len(said)} words cannot be said in {seconds:.1f} s")
-    words, confidence = transcriber.transcribe(audio, rate, clip.transcript if said else None)
-    if not words:
-        raise Rejected("no words are heard")
-    times = np.array([(word.start, word.end) for word in words])
+        return Rejected(f"its transcript of {len(said)} words cannot be said in {seconds:.1f} s")
+    return None
+
+
+def _checked(found: Transcript | Rejected, seconds: float) -> Transcript | Rejected:
+    if isinstance(found, Rejected):
+        return found
+    if not found.words:
+        return Rejected("no words are heard")
+    times = np.array([(word.start, word.end) for word in found.words])
     ordered = (times[:, 0] < times[:, 1]).all() and (np.diff(times[:, 0]) >= 0).all()  # NaN is not
     if not (ordered and 0 <= times[0, 0] and times[-1, 1] <= seconds + 0.1):
-        raise Rejected("the transcriber tells no times for its words that could be")
-    return words, confidence
+        return Rejected("the transcriber tells no times for its words that could be")
+    return found
 
 
 def _power(audio: np.ndarray, rate: int) -> tuple[np.ndarray, float]:

@@ -16,13 +16,15 @@ class Recordings:
 
     Args:
         seconds: of a scene; a stretch that is hardly longer gives one scene only, since it could only give it again.
+        clap_label: similarity with its label that a stem has at least which an edit is about, where it was scored.
     """
 
-    def __init__(self, rows: pd.DataFrame, seed: int, seconds: float):
+    def __init__(self, rows: pd.DataFrame, seed: int, seconds: float, clap_label: float | None):
         self.seed = seed
         stems = rows[rows["role"] == "stem"]
-        self.named = dict(zip(stems.index, stems["label"] != ""))
-        self.clean = dict(zip(stems.index, (stems["label"] != "") & (stems["leak_db"] <= LEAK_DB)))
+        named = _named(stems, clap_label)
+        self.named = dict(zip(stems.index, named))
+        self.clean = dict(zip(stems.index, named & (stems["leak_db"] <= LEAK_DB)))
         self.windows = {name: list(zip(found.index, found["key"])) for name, found in stems.groupby("piece") if len(found) > 1}
         spare = stems.groupby("piece")["duration"].min() - seconds
         self.rounds = {name: min(ROUNDS, 1 + int(spare[name] / SPARE)) for name in self.windows}
@@ -63,12 +65,19 @@ class Recordings:
         return lane.scene[good], lane.subject[good], np.full(int(good.sum()), -1)
 
 
+def _named(stems: pd.DataFrame, clap_label: float | None) -> pd.Series:
+    """Whether each stem has a label, and sounds like it as far as that was scored."""
+    sure = stems["clap_label"].isna() | (stems["clap_label"] >= clap_label) if clap_label is not None else True
+    return (stems["label"] != "") & sure
+
+
 class Remixes:
     """Scenes of a stem over a background of another recording, of one split's clips; `remove` gives the latter back."""
 
-    def __init__(self, rows: pd.DataFrame, seed: int):
+    def __init__(self, rows: pd.DataFrame, seed: int, clap_label: float | None):
         self.seed = seed
-        self.stems = rows[(rows["role"] == "stem") & (rows["label"] != "")]
+        stems = rows[rows["role"] == "stem"]
+        self.stems = stems[_named(stems, clap_label)]
         self.backgrounds = rows[rows["role"] == "background"]
 
     def holds(self) -> str:

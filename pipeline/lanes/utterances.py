@@ -1,10 +1,11 @@
-"""Lanes of utterances: a recording of speech, and for each edit other words of it in each round."""
+"""Lanes of speech: a recording, and for each edit other words of it, or another speaker, in each round."""
 
 import numpy as np
 import pandas as pd
 
 from manifests.chance import Ring, key, mix
 from pipeline.lanes import ROUNDS, Lane
+from stages.scenes.conversation import ORDINALS
 
 
 class Utterances:
@@ -58,3 +59,36 @@ class Utterances:
             found = index[ring.pick(voices[open_], mix(self.seed, key("donor"), lane.scenes[scene[open_]], attempt))]
             other[open_] = np.where(found != rows[open_], found, -1)
         return scene[other >= 0], subject[other >= 0], other[other >= 0]
+
+
+class Conversations:
+    """Scenes of one conversation, of one split's clips, each about one of its speakers."""
+
+    def __init__(self, rows: pd.DataFrame, seed: int):
+        self.seed = seed
+        self.clips = rows[rows["role"] == "conversation"]
+        self.speakers = np.minimum(self.clips["editable"].to_numpy(int), len(ORDINALS))
+
+    def holds(self) -> str:
+        return f"{len(self.clips)} conversations with {self.speakers.sum()} speakers"
+
+    def most(self, edit: str) -> int:
+        return int(self.speakers.sum())
+
+    def lane(self, lane: int, count: int) -> Lane:
+        """First a speaker of each conversation, then another of each, and so on, in an order drawn by keyed hashes."""
+        keys = self.clips["key"].to_numpy(np.uint64)
+        draw = mix(self.seed, key("speaker"), keys)
+        scenes = mix(self.seed, key("conversation"), keys)
+        scene, subject = [], []
+        for n in range(int(self.speakers.max())):
+            order = np.argsort(mix(self.seed, key("conversations"), n, keys))
+            order = order[self.speakers[order] > n]
+            scene.append(order)
+            subject.append((draw[order] % self.speakers[order].astype(np.uint64)).astype(int) + n)
+        scene = np.concatenate(scene)
+        return Lane(scenes, self.clips.index.to_numpy()[:, None], scene, np.concatenate(subject) % self.speakers[scene])
+
+    def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scene, the speaker, from 0, and no other clip (-1) of each pair."""
+        return lane.scene, lane.subject, np.full(len(lane.scene), -1)

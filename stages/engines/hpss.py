@@ -46,19 +46,22 @@ class Hpss:
         if not 0 < self.power <= 100:
             raise ValueError(f"power is {self.power}; more than 0 and at most 100")
 
-    def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
-        """Take a recording apart.
+    def separate(self, recordings: list[np.ndarray], rate: int) -> list[dict[str, np.ndarray]]:
+        """Take recordings apart, one by one.
 
         One mask, of the mean power of the channels, serves them all, so every sound stays where it stood between them.
 
         Args:
-            audio: float32 (channels, samples), finite, at least one sample.
+            recordings: float32 (channels, samples) each, finite, at least one sample.
             rate: Hz.
 
         Returns:
-            "percussion" and "sustained sounds", each float32 (channels, samples). The second is the recording less the first:
-            its mask is one less the other's, and the transform gives back all that it was given.
+            Of each, "percussion" and "sustained sounds", float32 (channels, samples). The second is the recording less the
+            first: its mask is one less the other's, and the transform gives back all that it was given.
         """
+        return [self._apart(audio, rate) for audio in recordings]
+
+    def _apart(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
         peak = np.abs(audio).max()
         if peak == 0:
             return {PERCUSSION: np.zeros_like(audio), SUSTAINED: np.zeros_like(audio)}

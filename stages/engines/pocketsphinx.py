@@ -6,7 +6,9 @@ does not know is pronounced by a rule of the word alone.
 """
 
 import re
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import soxr
@@ -16,6 +18,7 @@ from manifests.chance import generator
 from manifests.errors import Rejected
 from manifests.speech import Word, words_of
 from stages.engines.pronounce import arpabet
+from stages.engines.protocols import Speech, Transcript
 
 RATE = 16_000  # Hz, of the model
 FRAME = 0.01  # s
@@ -80,18 +83,19 @@ class Aligner:
     def _dictation(self) -> _Decoder:
         return _Decoder()
 
-    def transcribe(self, audio: np.ndarray, rate: int, text: str | None = None) -> tuple[list[Word], float]:
-        """See `protocols.Transcriber`.
+    def transcribe(self, speech: list[Speech], rate: int) -> list[Transcript | Rejected]:
+        """See `protocols.Transcriber`; utterances are taken one by one.
 
         The confidence is that in the least likely word: a logistic of its log likelihood a frame under that of the
-        best state, one half where right words and wrong ones part.
-
-        Raises:
-            Rejected: a word cannot be pronounced, nothing is heard, or the text does not fit the sound.
+        best state, one half where right words and wrong ones part. Rejected are a word that cannot be pronounced, an
+        utterance in which nothing is heard, and a text that does not fit the sound.
         """
-        said = words_of(text if text is not None else " ".join(word for word, *_ in self._dictation.decode(audio, rate)))
+        return [_or_rejected(self._find, one.audio, rate, one.texts) for one in speech]
+
+    def _find(self, audio: np.ndarray, rate: int, texts: tuple[str, ...]) -> Transcript:
+        said = words_of(texts[0] if texts else " ".join(word for word, *_ in self._dictation.decode(audio, rate)))
         if not said:
-            raise Rejected("no words are heard" if text is None else "its transcript holds no words")
+            raise Rejected("its transcript holds no words" if texts else "no words are heard")
         self._aligner.add_words(said)
         self._aligner.align_to(said)
         found = self._aligner.decode(audio, rate)
@@ -99,7 +103,7 @@ class Aligner:
             raise Rejected("its transcript does not fit the sound")
         worst = min(likelihood / (last - first + 1) for _, first, last, likelihood in found)
         words = [Word(word, first * FRAME, (last + 1) * FRAME) for word, first, last, _ in found]
-        return words, float(1 / (1 + np.exp(-2 * (worst - LIKELY))))
+        return Transcript(words, float(1 / (1 + np.exp(-2 * (worst - LIKELY)))), "en")
 
 
 class Chooser:
@@ -109,12 +113,14 @@ class Chooser:
         self._decoder = _Decoder(lm=None, beam=1e-90, pbeam=1e-90, wbeam=1e-80)
         self._decoder.add_phones()
 
-    def hear(self, audio: np.ndarray, rate: int, texts: list[str]) -> str:
+    def hear(self, speech: list[Speech], rate: int) -> list[str | Rejected]:
         """See `protocols.Recognizer`; where neither text is heard, each word in the place where they differ is `UNKNOWN`.
 
-        Raises:
-            Rejected: a word cannot be pronounced.
+        Utterances are taken one by one. Rejected are texts with a word that cannot be pronounced.
         """
+        return [_or_rejected(self._choose, one.audio, rate, one.texts) for one in speech]
+
+    def _choose(self, audio: np.ndarray, rate: int, texts: tuple[str, ...]) -> str:
         offered = [words_of(text) for text in texts]
         before, after = _common(offered)
         middles = [words[before : len(words) - after] for words in offered]
@@ -125,6 +131,14 @@ class Chooser:
         if heard in offered:
             return " ".join(heard)
         return " ".join([*first[:before], *[UNKNOWN] * max(map(len, middles)), *first[len(first) - after :]])
+
+
+def _or_rejected(function: Callable, *args: Any) -> Any:
+    """What a function gives, or the `Rejected` that it raises."""
+    try:
+        return function(*args)
+    except Rejected as rejected:
+        return rejected
 
 
 def _common(texts: list[list[str]]) -> tuple[int, int]:

@@ -2,28 +2,34 @@
 
 import importlib
 import json
+import os
 from functools import lru_cache
 from typing import Any
 
 from manifests.errors import RequestError
 
-EMBEDDED = {
-    "separator": {"hpss": "stages.engines.hpss:Hpss"},
-    "transcriber": {"pocketsphinx": "stages.engines.pocketsphinx:Aligner"},
-    "recognizer": {"pocketsphinx": "stages.engines.pocketsphinx:Chooser"},
+NAMED = {
+    "separator": {"hpss": "stages.engines.hpss:Hpss", "demucs": "stages.engines.demucs:Demucs"},
+    "transcriber": {"pocketsphinx": "stages.engines.pocketsphinx:Aligner", "whisperx": "stages.engines.whisperx:WhisperX"},
+    "recognizer": {"pocketsphinx": "stages.engines.pocketsphinx:Chooser", "whisperx": "stages.engines.whisperx:WhisperX"},
+    "diarizer": {"pyannote": "stages.engines.pyannote:Pyannote"},
+    "scorer": {"laion_clap": "stages.engines.laion_clap:LaionClap"},
+    "labeler": {"clap": "stages.engines.zero_shot:ZeroShot", "qwen_omni": "stages.engines.qwen_omni:QwenOmni", "openai": "stages.engines.openai:OpenAI"},
     "synthesizer": {"espeak": "stages.engines.espeak:Espeak"},
 }
+EXTRA = ("torch", "torchaudio", "demucs", "whisperx", "laion_clap", "pyannote", "transformers")  # packages of the extra [engines]
+SILENCE = {"PYANNOTE_METRICS_ENABLED": "0", "WANDB_MODE": "disabled", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 def load(kind: str, spec: dict[str, Any]) -> Any:
-    """The engine that a configuration names.
+    """The engine that a configuration names. No package that it brings reports usage to anyone, unless the environment asks for it.
 
     Args:
-        kind: separator | transcriber | recognizer | synthesizer.
+        kind: one of `NAMED`.
         spec: `engine`, and beside it the options that its class takes.
 
     Raises:
-        RequestError: there is no such engine, it lacks a package, or it does not take these options.
+        RequestError: there is no such engine, it lacks a package or a checkpoint, or it does not take these options.
     """
     return _load(kind, json.dumps(spec, sort_keys=True))
 
@@ -32,15 +38,22 @@ def load(kind: str, spec: dict[str, Any]) -> Any:
 def _load(kind: str, spec: str) -> Any:
     options = json.loads(spec)
     name = options.pop("engine")
-    path = EMBEDDED[kind].get(name, name)
+    path = NAMED[kind].get(name, name)
     module, colon, member = path.partition(":")
     if not colon:
-        raise RequestError(f"{kind}: unknown engine '{name}'; one of {', '.join(EMBEDDED[kind])}, or package.module:Class")
+        raise RequestError(f"{kind}: unknown engine '{name}'; one of {', '.join(NAMED[kind])}, or package.module:Class")
+    for key, value in SILENCE.items():
+        os.environ.setdefault(key, value)
     try:
         made = getattr(importlib.import_module(module), member)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the last two: a path that names no module
-        raise RequestError(f"{kind}: engine '{name}' cannot be loaded: {error}") from None
-    try:
         return made(**options)
-    except (TypeError, ValueError) as error:
+    except ModuleNotFoundError as error:
+        if name in NAMED[kind] and error.name and error.name.partition(".")[0] in EXTRA:
+            raise RequestError(f"{kind}: engine '{name}' needs {error.name}: pip install 'audioedit[engines]'") from None
+        raise RequestError(f"{kind}: engine '{name}' cannot be loaded: {error}") from None
+    except RequestError as error:
+        raise RequestError(f"{kind}: engine '{name}': {error}") from None
+    except (ImportError, AttributeError) as error:
+        raise RequestError(f"{kind}: engine '{name}' cannot be loaded: {error}") from None
+    except (TypeError, ValueError) as error:  # of a path that names no module too
         raise RequestError(f"{kind}: engine '{name}' does not take these options: {error}") from None

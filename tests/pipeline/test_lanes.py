@@ -15,7 +15,8 @@ SPEECH = ("speech_delete", "speech_insert", "speech_substitute")
 
 
 def table(rows: list[dict], first: int = 0) -> pd.DataFrame:
-    blank = {"role": "utterance", "label": "", "speaker": "", "piece": "", "part": "", "editable": 0, "leak_db": None, "duration": 40.0, "file": ""}
+    blank = {"role": "utterance", "label": "", "speaker": "", "piece": "", "part": "", "editable": 0, "leak_db": None,
+             "clap_label": None, "duration": 40.0, "file": ""}
     found = pd.DataFrame([{**blank, **row} for row in rows])
     found["clip_id"] = [f"{value:016x}" for value in mix(41, np.arange(first, first + len(found)))]
     return found.assign(uri=found["file"].where(found["file"] != "", found["clip_id"]))
@@ -125,7 +126,7 @@ def subjects(pairs: pd.DataFrame) -> list[int]:
 def test_no_stem_is_edited_twice_before_each_was_once(edit):
     clips = coded(songs(24))
     able = clips.index[(clips["label"] != "") & ((edit == "add") | (clips["leak_db"] <= LEAK_DB))]
-    maker = Recordings(clips, 1, SECONDS)
+    maker = Recordings(clips, 1, SECONDS, None)
     assert maker.most(edit) == ROUNDS * len(able)
     for count in (5, len(able), len(able) + 7, 2 * len(able)):
         pairs = read(maker, 1, 10 * count, edit)[:count]
@@ -136,7 +137,7 @@ def test_no_stem_is_edited_twice_before_each_was_once(edit):
 def test_a_scene_is_all_stems_of_one_recording_and_few_pairs_of_an_edit():
     clips = coded(songs(24))
     for edit in ("add", "extract"):
-        pairs = read(Recordings(clips, 1, SECONDS), 1, 80, edit)
+        pairs = read(Recordings(clips, 1, SECONDS, None), 1, 80, edit)
         assert pairs.groupby("scene").size().max() <= EDITED
         for row in pairs["clips"]:
             pieces = set(clips["piece"][row])
@@ -146,27 +147,27 @@ def test_a_scene_is_all_stems_of_one_recording_and_few_pairs_of_an_edit():
 
 def test_only_clean_stems_are_extracted():
     clips = coded(songs(24))
-    found = subjects(read(Recordings(clips, 1, SECONDS), 0, 500, "extract"))
+    found = subjects(read(Recordings(clips, 1, SECONDS, None), 0, 500, "extract"))
     assert len(found) == 500 and (clips["leak_db"][found] <= -20).all()
-    assert (clips["leak_db"][subjects(read(Recordings(clips, 1, SECONDS), 0, 200, "add"))] > -20).any()
-    assert Recordings(coded(songs(24).assign(leak_db=-19.9)), 1, SECONDS).most("extract") == 0
+    assert (clips["leak_db"][subjects(read(Recordings(clips, 1, SECONDS, None), 0, 200, "add"))] > -20).any()
+    assert Recordings(coded(songs(24).assign(leak_db=-19.9)), 1, SECONDS, None).most("extract") == 0
 
 
 def test_a_stem_without_a_measured_leak_is_not_extracted():
-    assert Recordings(coded(songs(6).assign(leak_db=np.nan)), 1, SECONDS).most("extract") == 0
+    assert Recordings(coded(songs(6).assign(leak_db=np.nan)), 1, SECONDS, None).most("extract") == 0
 
 
 def test_a_recording_more_changes_few_pairs():
     clips = songs(200)
     fewer, more = (coded(found) for found in (clips, pd.concat([clips, songs(1, 900)], ignore_index=True)))
     for edit in ("add", "extract"):
-        before, after = (named(read(Recordings(found, 1, SECONDS), 1, 150, edit), found) for found in (fewer, more))
+        before, after = (named(read(Recordings(found, 1, SECONDS, None), 1, 150, edit), found) for found in (fewer, more))
         assert len(before & after) >= 0.95 * len(before), edit
 
 
 def test_a_stem_is_never_set_over_its_own_recording_or_its_own_label():
     clips = coded(remixable(30, 40))
-    pairs = read(Remixes(clips, 1), 0, 300, "remove")
+    pairs = read(Remixes(clips, 1, None), 0, 300, "remove")
     assert len(pairs) > 250
     for ground, stem in pairs["clips"]:
         assert clips["role"][ground] == "background" and clips["role"][stem] == "stem" and clips["label"][stem] != ""
@@ -177,7 +178,7 @@ def test_a_stem_is_never_set_over_its_own_recording_or_its_own_label():
 def test_no_stem_is_remixed_twice_before_each_was_once():
     clips = coded(remixable(30, 40))
     stems = int(((clips["role"] == "stem") & (clips["label"] != "")).sum())
-    maker = Remixes(clips, 1)
+    maker = Remixes(clips, 1, None)
     assert maker.most("remove") == ROUNDS * stems
     for count in (10, stems, 2 * stems):
         uses = pd.Series(subjects(read(maker, 0, count, "remove"))).value_counts()
@@ -187,15 +188,15 @@ def test_no_stem_is_remixed_twice_before_each_was_once():
 def test_where_no_background_fits_there_is_no_remix():
     grounds = table([{"role": "background", "label": "drums", "file": "song 0"}], 5_000)
     only = coded(pd.concat([songs(1), grounds], ignore_index=True))
-    assert len(read(Remixes(only, 1), 0, 20, "remove")) == 0
-    assert Remixes(coded(songs(3)), 1).most("remove") == 0
+    assert len(read(Remixes(only, 1, None), 0, 20, "remove")) == 0
+    assert Remixes(coded(songs(3)), 1, None).most("remove") == 0
 
 
 def test_a_background_more_changes_few_remixes():
     clips = remixable(120, 60)
     one = table([{"role": "background", "label": "sea", "file": "sea"}], 9_000)
     fewer, more = (coded(found) for found in (clips, pd.concat([clips, one], ignore_index=True)))
-    before, after = (named(read(Remixes(found, 1), 0, 250, "remove"), found) for found in (fewer, more))
+    before, after = (named(read(Remixes(found, 1, None), 0, 250, "remove"), found) for found in (fewer, more))
     assert len(before & after) >= 0.9 * len(before)
 
 
@@ -207,7 +208,7 @@ def test_another_seed_is_another_order():
 
 def test_a_stretch_as_long_as_a_scene_gives_one_scene():
     """Cut out again, it would be the same pair."""
-    exact = Recordings(coded(songs(4).assign(duration=SECONDS)), 1, SECONDS)
+    exact = Recordings(coded(songs(4).assign(duration=SECONDS)), 1, SECONDS, None)
     assert exact.most("add") == sum(2 + n % 2 for n in range(4))
     pairs = read(exact, 1, 100, "add")
     assert len(pairs) == exact.most("add") and not pairs[["subject"]].assign(clips=pairs["clips"].map(tuple)).duplicated().any()

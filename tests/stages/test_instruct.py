@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifests.clip import Clip
 from manifests.pair import EDITS, Pair
 from manifests.scene import Scene, Stem
+from stages.diarize import to_json
 from stages.edit import sides
-from stages.instruct import SPEECH_WORDINGS, WORDINGS, beside, heard, instruct, instruct_speech, named
+from stages.engines.protocols import Turn
+from stages.instruct import SPEAKER_WORDINGS, SPEECH_WORDINGS, WORDINGS, beside, heard, instruct, instruct_speaker, instruct_speech, named
+from stages.scenes.conversation import place
+from stages.scenes.conversation import sides as conversation_sides
 from stages.scenes.utterance import Change
 
 FIRST = {
@@ -19,7 +24,7 @@ FIRST = {
     "replace": "Replace the sound of 'dog bark' with 'church bell'.",
     "transfer": "Change the sound of 'dog bark' to 'church bell'.",
 }
-ALL = {**WORDINGS, **SPEECH_WORDINGS}
+ALL = {**WORDINGS, **SPEECH_WORDINGS, **SPEAKER_WORDINGS}
 SENTENCE = "she said no and he said yes".split()
 word = st.sampled_from("yes no five or the dog said".split())
 
@@ -31,6 +36,16 @@ def spoken(edit: str, words: list[str] = SENTENCE, first: int = 1, last: int = 3
     pair = Pair("key", "s", edit, "real", "demo", "speech", "en", "train", 0)
     instruct_speech(pair, change)
     return pair, change
+
+
+def of_a_speaker(edit: str, subject: int = 1) -> Pair:
+    """An edit of one speaker of a conversation of three."""
+    turns = to_json([Turn(name, at, at + 1.0) for at, name in enumerate("abacb")])
+    scene = place(Scene("s", "conversation", "train", 8000, 1, 0), Clip("talk.wav", 0.0, 5.0, 0, "speech", "real", clip_id="c", duration=5.0, turns=turns))
+    pair = Pair("key", "s", edit, "real", "real", "speech", "en", "train", 0)
+    pair.before, pair.after, pair.edited = conversation_sides(scene, edit, subject)
+    instruct_speaker(pair, scene)
+    return pair
 
 
 def told(edit: str, x: str = "dog bark", y: str = "church bell") -> Pair:
@@ -50,9 +65,16 @@ def test_the_first_wording_is_audio_omnis(edit):
     assert pair.label == "dog bark"
 
 
+@pytest.mark.parametrize(("edit", "subject", "said"), [("extract_speaker", 1, "second speaker"), ("remove_speaker", 0, "first speaker"),
+                                                       ("extract_speaker", 2, "third speaker")])
+def test_a_speaker_is_named_by_order_of_appearance(edit, subject, said):
+    pair = of_a_speaker(edit, subject)
+    assert pair.label == said and all(said in wording for wording in pair.instructions) and pair.instruction == pair.instructions[0]
+
+
 @pytest.mark.parametrize("edit", EDITS)
 def test_there_are_several_wordings_all_different_and_each_an_edits_own(edit):
-    words = told(edit).instructions if edit in WORDINGS else spoken(edit)[0].instructions
+    words = (told(edit) if edit in WORDINGS else spoken(edit)[0] if edit in SPEECH_WORDINGS else of_a_speaker(edit)).instructions
     assert len(words) >= 5 and len(set(words)) == len(words)
     elsewhere = {wording for name, found in ALL.items() if name != edit for wording in found}
     assert not elsewhere & set(ALL[edit])

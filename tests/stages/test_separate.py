@@ -9,8 +9,9 @@ from manifests.clip import Clip
 from manifests.errors import Rejected, RunError
 from manifests.loudness import SILENT, loudness, peak_dbfs
 from stages.engines.hpss import Hpss
+from stages.ingest import Gates
 from stages.measure import bandwidth
-from stages.separate import separate
+from stages.separate import separate as separate_all
 
 RATE = 16_000
 WINDOW = Clip("talk.flac", 20.0, 23.0, 4, "music", "real", label="a street", caption="a whole street", transcript="all of it", license="cc0-1.0",
@@ -38,32 +39,47 @@ def band(audio: np.ndarray, first: float, last: float) -> np.ndarray:
     return np.fft.irfft(spectrum * ((pitches >= first) & (pitches < last)), audio.shape[1]).astype(np.float32)
 
 
+class OneByOne:
+    """A separator that takes recordings one by one."""
+
+    def separate(self, recordings: list[np.ndarray], rate: int) -> list[dict[str, np.ndarray]]:
+        return [self.apart(audio) for audio in recordings]
+
+
+def separate(clip: Clip, audio: np.ndarray, rate: int, separator: OneByOne) -> list[tuple[Clip, np.ndarray]]:
+    """The stems of one window; raises `Rejected` with the reason that it has none."""
+    (found,) = separate_all([(clip, audio)], rate, separator, Gates())
+    if found[0][0].reason is not None:
+        raise Rejected(found[0][0].reason)
+    return found
+
+
 @dataclass
-class Bands:
+class Bands(OneByOne):
     """A separator that finds a band of frequencies for each label, whole."""
 
     bands: dict[str, tuple[float, float]] = field(default_factory=lambda: {"low": (0, 1_000), "high": (1_000, 9_000)})
     tier: str = "real"
 
-    def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
         return {label: band(audio, *edges) for label, edges in self.bands.items()}
 
 
 class Halves(Bands):
     """A separator that tells nothing apart: half of everything to either label."""
 
-    def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
         return {"low": audio / 2, "high": audio / 2}
 
 
 @dataclass
-class Gives:
+class Gives(OneByOne):
     """A separator that gives what it was told, and of anything else nothing."""
 
     stems: dict[str, np.ndarray]
     tier: str = "real"
 
-    def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
         stems, self.stems = self.stems, {}
         return stems
 
@@ -200,7 +216,7 @@ def test_leak_is_what_was_left_behind_over_the_stem(left):
     class Timid(Bands):
         """Leaves a share of the low band behind, and takes it whole once it is all that there is of it."""
 
-        def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+        def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
             found = band(audio, 0, 1_000)
             return {"low": found * np.float32(1 - left) if np.abs(found).max() > 0.15 else found}
 
@@ -231,7 +247,7 @@ def test_the_embedded_separator_tells_strokes_from_a_chord():
 
 def test_silence_is_rejected_before_any_separator_hears_it():
     class Deaf(Bands):
-        def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+        def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
             raise AssertionError("it was asked")
 
     with pytest.raises(Rejected, match="inaudible"):
@@ -242,7 +258,7 @@ def test_a_recording_that_is_one_stem_asks_no_separator_of_nothing():
     class Touchy(Bands):
         """As a model that divides by the deviation of what it hears."""
 
-        def separate(self, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+        def apart(self, audio: np.ndarray) -> dict[str, np.ndarray]:
             return {"low": audio / audio.std() * audio.std()}
 
     ((clip, audio),) = separate(WINDOW, low(), RATE, Touchy())

@@ -9,6 +9,7 @@ from manifests.clip import Clip
 from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
 from stages.engines.espeak import Espeak
 from stages.engines.pocketsphinx import Aligner
+from stages.engines.protocols import Speech, Transcript
 from stages.ingest import Gates
 from stages.measure import measure
 from stages.transcribe import MARGIN, SLACK, transcribe
@@ -24,9 +25,9 @@ class Told:
     def __init__(self, words: list[tuple[str, float, float]], confidence: float | None = 0.9):
         self.words, self.confidence, self.texts = [Word(*word) for word in words], confidence, []
 
-    def transcribe(self, audio: np.ndarray, rate: int, text: str | None = None) -> tuple[list[Word], float | None]:
-        self.texts.append(text)
-        return self.words, self.confidence
+    def transcribe(self, speech: list[Speech], rate: int) -> list[Transcript]:
+        self.texts += [one.texts for one in speech]
+        return [Transcript(self.words, self.confidence) for _ in speech]
 
 
 class Never:
@@ -52,7 +53,7 @@ def utterance(audio: np.ndarray, **known) -> Clip:
 
 
 def found(audio: np.ndarray, transcriber, gates: Gates = GATES, **known) -> tuple[Clip, np.ndarray, list[Word], list[Cut]]:
-    clip, kept = transcribe(utterance(audio, **known), audio, RATE, transcriber, "told", gates)
+    ((clip, kept),) = transcribe([(utterance(audio, **known), audio)], RATE, transcriber, "told", gates)
     return clip, kept, *(from_json(clip.words) if clip.reason is None else ([], []))
 
 
@@ -135,9 +136,9 @@ def test_a_transcript_that_was_given_stays_and_one_that_was_heard_names_its_engi
     audio, told = bursts([(0.3, 0.6), (0.8, 1.2)], 1.5), [("he", 0.3, 0.6), ("said", 0.8, 1.2)]
     given_, heard = Told(told), Told(told)
     clip, *_ = found(audio, given_, transcript="He … said!")
-    assert (clip.transcript, clip.transcribed_by, given_.texts) == ("He … said!", "", ["He … said!"])
+    assert (clip.transcript, clip.transcribed_by, given_.texts) == ("He … said!", "", [("He … said!",)])
     clip, *_ = found(audio, heard)
-    assert (clip.transcript, clip.transcribed_by, heard.texts) == ("he said", "told", [None])
+    assert (clip.transcript, clip.transcribed_by, heard.texts) == ("he said", "told", [()])
     clip, *_ = found(audio, Told(told, confidence=None))
     assert clip.alignment_confidence is None and clip.reason is None
 
@@ -162,7 +163,7 @@ def test_what_cannot_be_said_is_refused_before_anyone_is_asked(transcript, told)
 def test_an_empty_transcript_is_none(transcript):
     transcriber = Told([("he", 0.3, 0.6)])
     clip, *_ = found(bursts([(0.3, 0.6)], 1.0), transcriber, transcript=transcript)
-    assert transcriber.texts == [None] and clip.transcript.strip() == "he" and clip.transcribed_by == "told"
+    assert transcriber.texts == [()] and clip.transcript.strip() == "he" and clip.transcribed_by == "told"
 
 
 def test_where_nothing_is_heard_there_is_a_reason():

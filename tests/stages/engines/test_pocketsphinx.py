@@ -1,5 +1,6 @@
 """The embedded aligner finds words where they are said, the chooser tells which text was said, and neither remembers what it heard before."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from manifests.errors import Rejected
 from manifests.speech import Word, words_of
 from stages.engines.espeak import Espeak
 from stages.engines.pocketsphinx import UNKNOWN, Aligner, Chooser
+from stages.engines.protocols import Speech
 
 RATE = 16_000
 SENTENCES = (
@@ -55,18 +57,22 @@ def chooser() -> Chooser:
     return Chooser()
 
 
-def outcome(engine, *arguments):
-    """What an engine gives or why it gives nothing; floats as they are, so that equal is the same bytes."""
-    try:
-        return engine(*arguments)
-    except Rejected as rejected:
-        return str(rejected)
+def align(aligner, audio, rate, text=None):
+    """The words of an utterance and the confidence in them, or why there are none."""
+    (found,) = aligner.transcribe([Speech(audio, (text,) if text is not None else ())], rate)
+    return str(found) if isinstance(found, Rejected) else (found.words, found.confidence)
+
+
+def choose(chooser, audio, rate, texts):
+    """Which text is heard, or why none can be."""
+    (found,) = chooser.hear([Speech(audio, tuple(texts))], rate)
+    return str(found) if isinstance(found, Rejected) else found
 
 
 def test_a_known_text_is_found_where_it_is_said(spoken, aligner):
     off = []
     for one in spoken:
-        words, confidence = aligner.transcribe(one.audio, RATE, one.text)
+        words, confidence = align(aligner, one.audio, RATE, one.text)
         assert [word.text for word in words] == words_of(one.text) and 0 <= confidence <= 1
         assert all(word.start < word.end for word in words) and words[-1].end <= one.audio.shape[1] / RATE
         assert all(before.end <= after.start for before, after in zip(words, words[1:]))
@@ -76,41 +82,39 @@ def test_a_known_text_is_found_where_it_is_said(spoken, aligner):
 
 def test_a_lead_and_another_rate_move_no_word(spoken, aligner):
     made, text = Espeak(), "We waited near the bridge, and slept."
-    here, _ = aligner.transcribe(made.speak(text, "en-us", RATE)[0], RATE, text)
-    other, _ = aligner.transcribe(made.speak(text, "en-us", 44_100)[0], 44_100, text)
-    stereo, _ = aligner.transcribe(np.repeat(np.pad(made.speak(text, "en-us", RATE)[0], ((0, 0), (RATE // 2, 0))), 2, axis=0), RATE, text)
+    here, _ = align(aligner, made.speak(text, "en-us", RATE)[0], RATE, text)
+    other, _ = align(aligner, made.speak(text, "en-us", 44_100)[0], 44_100, text)
+    stereo, _ = align(aligner, np.repeat(np.pad(made.speak(text, "en-us", RATE)[0], ((0, 0), (RATE // 2, 0))), 2, axis=0), RATE, text)
     assert max(abs(a.start - b.start) for a, b in zip(here, other)) <= 0.03
     assert max(abs(a.start + 0.5 - b.start) for a, b in zip(here[1:], stereo[1:])) <= 0.03
 
 
 def test_a_text_that_was_not_said_is_refused_or_not_believed(spoken, aligner):
     for one, other in zip(spoken, spoken[1:]):
-        found = outcome(aligner.transcribe, one.audio, RATE, other.text)
+        found = align(aligner, one.audio, RATE, other.text)
         assert found == "its transcript does not fit the sound" or found[1] < 0.05
-    believed = [aligner.transcribe(one.audio, RATE, one.text)[1] for one in spoken]
+    believed = [align(aligner, one.audio, RATE, one.text)[1] for one in spoken]
     assert np.median(believed) > 0.05
 
 
 @pytest.mark.parametrize(("text", "word"), [("the дом sleeps", "дом"), ("猫 the garden", "猫"), ("she said नमस्ते", ""), ("مرحبا", "مرحبا")])
 def test_a_word_of_another_script_is_named(spoken, aligner, chooser, text, word):
-    with pytest.raises(Rejected, match=f"'.*{word}.*' cannot be pronounced"):
-        aligner.transcribe(spoken[0].audio, RATE, text)
-    with pytest.raises(Rejected, match="cannot be pronounced"):
-        chooser.hear(spoken[0].audio, RATE, ["the garden", text])
+    assert re.search(f"'.*{word}.*' cannot be pronounced", align(aligner, spoken[0].audio, RATE, text))
+    assert "cannot be pronounced" in choose(chooser, spoken[0].audio, RATE, ["the garden", text])
 
 
 def test_a_word_that_no_dictionary_has_is_pronounced(aligner, chooser):
     text = "the zorblax sleeps in the garden"
     audio, truly = Espeak().speak(text, "en-us", RATE)
-    words, _ = aligner.transcribe(audio, RATE, text)
+    words, _ = align(aligner, audio, RATE, text)
     assert [word.text for word in words] == text.split() and abs(words[1].start - truly[1].start) < 0.06
-    assert chooser.hear(audio, RATE, [text, "the children sleep in the garden"]) == text
+    assert choose(chooser, audio, RATE, [text, "the children sleep in the garden"]) == text
 
 
 def test_dictation_gives_words_with_times(spoken, aligner):
     heard = []
     for one in spoken[:3]:
-        words, confidence = aligner.transcribe(one.audio, RATE)
+        words, confidence = align(aligner, one.audio, RATE)
         assert words and 0 <= confidence <= 1 and all(words_of(word.text) == [word.text] for word in words)
         heard += [word.text in words_of(one.text) for word in words]
         assert words[0].start >= 0 and words[-1].end <= one.audio.shape[1] / RATE
@@ -119,29 +123,29 @@ def test_dictation_gives_words_with_times(spoken, aligner):
 
 @pytest.mark.parametrize("audio", [np.zeros((1, 2 * RATE), np.float32), np.zeros((2, RATE // 50), np.float32)])
 def test_in_silence_nothing_is_heard(aligner, chooser, audio):
-    assert outcome(aligner.transcribe, audio, RATE, None) == "no words are heard"
-    assert outcome(aligner.transcribe, audio, RATE, "the farmer walked home") == "its transcript does not fit the sound"
-    assert chooser.hear(audio, RATE, ["the farmer walked home", "the farmer stayed home"]) not in ("the farmer walked home", "the farmer stayed home")
+    assert align(aligner, audio, RATE, None) == "no words are heard"
+    assert align(aligner, audio, RATE, "the farmer walked home") == "its transcript does not fit the sound"
+    assert choose(chooser, audio, RATE, ["the farmer walked home", "the farmer stayed home"]) not in ("the farmer walked home", "the farmer stayed home")
 
 
 def test_what_was_aligned_before_changes_nothing(spoken, aligner):
     texts = [one.text for one in spoken[:-2]] + ["the zorblax went to the table", None]
     jobs = [(one.audio, RATE, text) for one, text in zip(spoken, texts)]
-    first = {n: outcome(aligner.transcribe, *jobs[n]) for n in range(len(jobs))}
-    again = {n: outcome(aligner.transcribe, *jobs[n]) for n in np.random.default_rng(1).permutation(len(jobs))}
+    first = {n: align(aligner, *jobs[n]) for n in range(len(jobs))}
+    again = {n: align(aligner, *jobs[n]) for n in np.random.default_rng(1).permutation(len(jobs))}
     assert [repr(first[n]) for n in range(len(jobs))] == [repr(again[n]) for n in range(len(jobs))]
     anew = Aligner()
-    assert [repr(outcome(anew.transcribe, *job)) for job in jobs[5:-1]] == [repr(first[n]) for n in range(5, len(jobs) - 1)]
+    assert [repr(align(anew, *job)) for job in jobs[5:-1]] == [repr(first[n]) for n in range(5, len(jobs) - 1)]
 
 
 def test_what_was_heard_before_changes_nothing(spoken):
     chooser = Chooser()
     jobs = [(one.audio, RATE, [words, " ".join([*words.split()[:2], "zorblax", *words.split()[3:]])]) for one in spoken for words in [one.text]]
-    first = {n: outcome(chooser.hear, *jobs[n]) for n in range(len(jobs))}
-    again = {n: outcome(chooser.hear, *jobs[n]) for n in np.random.default_rng(2).permutation(len(jobs))}
+    first = {n: choose(chooser, *jobs[n]) for n in range(len(jobs))}
+    again = {n: choose(chooser, *jobs[n]) for n in np.random.default_rng(2).permutation(len(jobs))}
     assert [first[n] for n in range(len(jobs))] == [again[n] for n in range(len(jobs))]
     anew = Chooser()
-    assert [outcome(anew.hear, *job) for job in jobs[8:]] == [first[n] for n in range(8, len(jobs))]
+    assert [choose(anew, *job) for job in jobs[8:]] == [first[n] for n in range(8, len(jobs))]
 
 
 def test_it_tells_which_text_was_said_and_when_neither_was(chooser):
@@ -151,7 +155,7 @@ def test_it_tells_which_text_was_said_and_when_neither_was(chooser):
         texts = [frame.format(word) for word in words]
         for said in (n % 2, 2):
             text = texts[said]
-            heard = chooser.hear(made.speak(text, VOICES[n % len(VOICES)], RATE)[0], RATE, texts[:2])
+            heard = choose(chooser, made.speak(text, VOICES[n % len(VOICES)], RATE)[0], RATE, texts[:2])
             if said == 2:
                 fooled += heard in texts[:2]
                 assert heard in texts[:2] or heard == frame.format(UNKNOWN)
@@ -165,5 +169,5 @@ def test_words_gone_and_words_come_are_told_apart(chooser):
     made = Espeak()
     whole, shorter = "the old farmer walked slowly home", "the old farmer walked home"
     for text in (whole, shorter):
-        assert chooser.hear(made.speak(text, "en-us", RATE)[0], RATE, [whole, shorter]) == text
-    assert chooser.hear(made.speak(whole, "en-us", RATE)[0], RATE, [whole, whole]) == whole
+        assert choose(chooser, made.speak(text, "en-us", RATE)[0], RATE, [whole, shorter]) == text
+    assert choose(chooser, made.speak(whole, "en-us", RATE)[0], RATE, [whole, whole]) == whole

@@ -6,6 +6,7 @@ from manifests.errors import RequestError
 from stages.engines.espeak import Espeak
 from stages.engines.hpss import Hpss
 from stages.engines.pocketsphinx import Aligner, Chooser
+from stages.engines.protocols import Speech
 from stages.engines.registry import load
 
 OURS = '''
@@ -21,8 +22,8 @@ class Listener:
         self.word, self.times = word, times
         loaded.append(self)
 
-    def hear(self, audio, rate, texts):
-        return " ".join([self.word] * self.times)
+    def hear(self, speech, rate):
+        return [" ".join([self.word] * self.times) for _ in speech]
 '''
 
 
@@ -48,8 +49,8 @@ def test_embedded_engines_by_name(kind, name, made):
 
 def test_a_users_class_takes_its_options(ours):
     engine = load("recognizer", {"engine": f"{ours}.listening:Listener", "word": "no", "times": 2})
-    assert engine.hear(None, 16_000, []) == "no no"
-    assert load("recognizer", {"engine": f"{ours}.listening:Listener"}).hear(None, 16_000, []) == "yes"
+    assert engine.hear([Speech(None)], 16_000) == ["no no"]
+    assert load("recognizer", {"engine": f"{ours}.listening:Listener"}).hear([Speech(None)], 16_000) == ["yes"]
 
 
 def test_an_engine_is_loaded_once_for_each_of_its_options(ours):

@@ -15,7 +15,7 @@ from manifests.pair import Pair
 from manifests.scene import Scene
 from stages.edit import edit, sides
 from stages.engines.hpss import Hpss
-from stages.ingest import store
+from stages.ingest import Gates, store
 from stages.measure import measure
 from stages.render import render
 from stages.scenes import separated
@@ -42,7 +42,7 @@ def stored(found: list[tuple[Clip, np.ndarray]]) -> tuple[list[Clip], dict[str, 
 
 def taken_apart(audio: np.ndarray, name: str = "song.wav") -> tuple[list[Clip], dict[str, bytes]]:
     window = measure(Clip(name, 0.0, audio.shape[1] / RATE, 0, "music", "real", role="stem"), audio, RATE)
-    return stored(separate(window, audio, RATE, Hpss()))
+    return stored(separate([(window, audio)], RATE, Hpss(), Gates())[0])
 
 
 def scene_of(kind: str, samples: int = 3 * RATE, channels: int = 1) -> Scene:
@@ -71,7 +71,7 @@ def test_the_whole_recording_fits_and_other_scenes_take_other_stretches():
 
 def test_what_is_left_over_has_no_label_and_sounds_all_the_same():
     audio = song(2)
-    named, rest = (replace(clip, label=label) for (clip, _), label in zip(separate(measured(audio), audio, RATE, Hpss()), ("clicks", "")))
+    named, rest = (replace(clip, label=label) for (clip, _), label in zip(separate([(measured(audio), audio)], RATE, Hpss(), Gates())[0], ("clicks", "")))
     scene = separated.place(scene_of("separated"), [replace(named, clip_id="a"), replace(rest, clip_id="b")], generator(1))
     assert [(stem.role, stem.label) for stem in scene.stems] == [("track", "clicks"), ("rest", "")] and scene.mixture == [0, 1]
     assert sides(scene, "add", 0) == ([1], [0, 1], [0]) and sides(scene, "extract", 0) == ([0, 1], [0], [0])

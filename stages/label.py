@@ -1,0 +1,38 @@
+"""Label: let an engine say what is heard in recordings that nobody labelled."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from manifests.clip import Clip
+from manifests.errors import Rejected
+from stages.batches import Watch, in_batches
+from stages.engines.protocols import Labeler
+
+ROLES = ("event", "background")  # of clips that are given a label
+
+
+def label(clips: list[tuple[Clip, np.ndarray]], rate: int, labeler: Labeler, engine: str, labels: list[str],
+          watch: Watch = contextlib.nullcontext) -> list[tuple[Clip, np.ndarray]]:
+    """Give labels, and captions where there are none, to clips.
+
+    What the engine answered stands in the clips' metadata under "labeler", with its name; a clip that it gives no label stays
+    without one, and the reason stands there instead.
+
+    Args:
+        clips: without a label, and their audio, float32 (channels, samples).
+        engine: the labeler's name.
+        labels: those of the run.
+        watch: what stands around a call of the labeler.
+    """
+    found = in_batches(labeler, clips, lambda some: labeler.label([audio for _, audio in some], rate, labels), watch)
+    named = []
+    for (clip, audio), answer in zip(clips, found):
+        told = {"engine": engine, **({"rejected": str(answer)} if isinstance(answer, Rejected) else answer.details or {})}
+        clip = replace(clip, metadata=json.dumps({**json.loads(clip.metadata or "{}"), "labeler": told}))
+        if not isinstance(answer, Rejected):
+            clip = replace(clip, label=" ".join(answer.label.split()), caption=clip.caption or answer.caption)
+        named.append((clip, audio))
+    return named
