@@ -44,6 +44,7 @@ def connect(address: str | None) -> None:
         RequestError: no cluster answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a stage without a GPU in its resources sees none
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # errors of parts that nobody waits for any more
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     on_terminate = signal.getsignal(signal.SIGTERM)  # Ray sets its own, which ends the driver without a word
