@@ -17,7 +17,7 @@ NAMED = {
     "labeler": {"clap": "stages.engines.zero_shot:ZeroShot", "qwen_omni": "stages.engines.qwen_omni:QwenOmni", "openai": "stages.engines.openai:OpenAI"},
     "synthesizer": {"espeak": "stages.engines.espeak:Espeak"},
 }
-EXTRA = ("torch", "torchaudio", "demucs", "whisperx", "laion_clap", "pyannote", "transformers")  # packages of the extra [engines]
+EXTRA = ("torch", "torchaudio", "torchvision", "demucs", "whisperx", "faster_whisper", "laion_clap", "pyannote", "transformers")  # of the extra [engines]
 SILENCE = {"PYANNOTE_METRICS_ENABLED": "0", "WANDB_MODE": "disabled", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
