@@ -38,6 +38,7 @@ class QualityRow:
     target_lufs: float | None = None
     source_peak_dbfs: float | None = None
     target_peak_dbfs: float | None = None
+    change_db: float | None = None  # power of target less source, over the stronger of the two in the edited spans; speech of other length has none
     snr_db: float | None = None  # the edited sound over the background, LU
     local_snr_db: float | None = None  # the edited sound over all else in its own span, LU
     active_ratio: float | None = None  # share of the pair in which the edited sound is within 30 dB of its loudest

@@ -89,7 +89,8 @@ class Edit(Strict):
 
 class Filters(Strict):
     rules: list[Rule] = [
-        Rule(score="target_peak_dbfs", max=0.0),
+        Rule(score="target_peak_dbfs", min=-60.0, max=-0.9),
+        Rule(score="change_db", min=-40.0),
         Rule(score="local_snr_db", min=-5.0, domain="sound"),
         Rule(score="local_snr_db", min=-25.0, domain="music"),
         Rule(score="join_level_db", max=-25.0),
@@ -97,7 +98,7 @@ class Filters(Strict):
         Rule(score="floor_step_db", max=3.0),
         Rule(score="wer_source", max=0.0),
         Rule(score="asr_choice", equals="target"),
-        Rule(score="clap_gain", min=0.0),
+        Rule(score="clap_gain", min=0.001),
         Rule(score="clap_background", max=0.25),
     ]
 

@@ -26,7 +26,7 @@ def needed(config: Config, listing: Listing, clips_at_hand: bool) -> list[tuple[
         "diarizer": (stages.diarize, not clips_at_hand and "conversation" in roles),
         "synthesizer": (stages.ingest, not clips_at_hand and any(source.kind == "espeak" for source in config.sources)),
         "transcriber": (stages.transcribe, not clips_at_hand and told),
-        "labeler": (stages.label, not clips_at_hand and any(not clip.label and clip.role in ("", "event", "background") for clip in listing.named)),
+        "labeler": (stages.label, not clips_at_hand and any(not clip.label and clip.role in ("", "either", "event") for clip in listing.named)),
         "scorer": (stages.clap, True),
         "recognizer": (stages.hear, speech),
     }

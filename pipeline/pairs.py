@@ -22,9 +22,9 @@ from stages.hear import hear
 from stages.instruct import SPEECH_WORDINGS, instruct, instruct_speaker, instruct_speech
 from stages.render import render
 from stages.scenes import conversation, piece, separated, soundscape, utterance
-from stages.score import quiet_fault, score
+from stages.score import change_db, quiet_fault, score, score_levels
 from stages.score_clap import HEARD_AS, score_clap
-from stages.score_speech import score_levels, score_speech
+from stages.score_speech import score_speech
 from stages.shard import shard
 
 TAR = "shard.tar"
@@ -84,6 +84,9 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     for pair, change, (_, name, subject, _) in zip(pairs, changes, item["pairs"]):
         if change is None:
             pair.before, pair.after, pair.edited = sides(scene, name, subject) if scene.kind != "conversation" else conversation.sides(scene, name, subject)
+            if not pair.edited:
+                pair.reason = "this speaker says nothing alone for as long as two cross-fades"
+                continue
             (instruct_speaker if scene.kind == "conversation" else instruct)(pair, scene)
         elif isinstance(change, str):
             pair.reason = change
@@ -173,6 +176,7 @@ def score_part(state: dict, work: PairWork) -> dict:
                 score_speech(pair, rendered.scene, item["clips"])
             elif item["kind"] == "conversation":
                 score_levels(pair)
+                pair.change_db = change_db(pair)
             else:
                 score(rendered, pair)
     state["stages"].append(_stage("score", started, state["scenes"]))

@@ -56,6 +56,8 @@ def _located(value: Any, base: str) -> Any:
         return Engine.model_validate(_located(value.model_dump(), base))
     if isinstance(value, dict):
         return {key: _located(each, base) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_located(each, base) for each in value]
     if isinstance(value, str) and value.startswith(("./", "../", "~/")):
         return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
     return value

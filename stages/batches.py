@@ -1,7 +1,7 @@
 """Batches: how stages hand items to an engine, and what happens where it runs out of memory."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from manifests.errors import Rejected, RunError
@@ -22,7 +22,7 @@ def in_batches(engine: Any, items: list, work: Callable[[list], list], watch: Wa
     Raises:
         RunError: the engine gives more or fewer answers than it was given items.
     """
-    answers, size = [], getattr(engine, "batch", 1)
+    answers, size = [], max(1, getattr(engine, "batch", 1))
     while len(answers) < len(items):
         some = items[len(answers) : len(answers) + size]
         try:
@@ -39,11 +39,6 @@ def in_batches(engine: Any, items: list, work: Callable[[list], list], watch: Wa
             raise RunError(f"{type(engine).__name__} gave {len(found)} answers to {len(some)} items")
         answers += found
     return answers
-
-
-def chosen(items: list, wanted: Callable[[Any], bool]) -> Iterator[tuple[int, Any]]:
-    """Places and items of those that are wanted."""
-    return ((place, item) for place, item in enumerate(items) if wanted(item))
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -12,12 +12,14 @@ from stages.batches import Watch, in_batches
 from stages.engines.protocols import Diarizer, Turn
 from stages.ingest import Gates
 
+PLACES = 4  # decimals of seconds that turns are kept to
+
 
 def diarize(windows: list[tuple[Clip, np.ndarray]], rate: int, diarizer: Diarizer, gates: Gates,
             watch: Watch = contextlib.nullcontext) -> list[tuple[Clip, np.ndarray]]:
     """Tell the speakers of conversations apart.
 
-    A conversation is kept if at least two speakers speak for `gates.speaker_seconds` each, and no two at once for more than
+    A conversation is kept if it has at least two speakers, each speaks for `gates.speaker_seconds`, and no two at once for more than
     `gates.speaker_overlap` of the time in which anybody speaks: what is said at once cannot be given to one of them.
 
     Args:
@@ -34,7 +36,9 @@ def diarize(windows: list[tuple[Clip, np.ndarray]], rate: int, diarizer: Diarize
 def _told(clip: Clip, found: list[Turn] | Rejected, seconds: float, gates: Gates) -> Clip:
     if isinstance(found, Rejected):
         return replace(clip, reason=str(found))
-    turns = [turn for one in found if (turn := Turn(one.speaker, max(0.0, one.start), min(seconds, one.end))).start < turn.end]  # NaN is not
+    rounded = [Turn(one.speaker, round(max(0.0, one.start), PLACES), round(min(seconds, one.end), PLACES)) for one in found
+               if one.start < one.end]  # NaN is not
+    turns = [turn for turn in rounded if turn.start < turn.end]
     overlap = overlap_of(turns)
     clip = replace(clip, turns=to_json(turns), speaker_overlap=overlap)
     spoken = {speaker: _length(merged) for speaker, merged in by_speaker(turns).items()}
@@ -85,7 +89,7 @@ def _length(stretches: list[tuple[float, float]]) -> float:
 
 def to_json(turns: list[Turn]) -> str:
     """Turns as `Clip.turns` holds them, in order of their start."""
-    return json.dumps([[turn.speaker, round(turn.start, 4), round(turn.end, 4)] for turn in sorted(turns, key=lambda turn: (turn.start, turn.end))])
+    return json.dumps([[turn.speaker, round(turn.start, PLACES), round(turn.end, PLACES)] for turn in sorted(turns, key=lambda turn: (turn.start, turn.end))])
 
 
 def from_json(text: str) -> list[Turn]:

@@ -11,7 +11,7 @@ from manifests.errors import Rejected
 from stages.batches import Watch, in_batches
 from stages.engines.protocols import Labeler
 
-ROLES = ("event", "background")  # of clips that are given a label
+ROLES = ("event",)  # of clips that are given a label; a background, which holds more than one sound, is left to be cleared by a scorer
 
 
 def label(clips: list[tuple[Clip, np.ndarray]], rate: int, labeler: Labeler, engine: str, labels: list[str],

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from manifests.loudness import HOP, SILENT, hop_power, integrated, peak_dbfs
+from manifests.loudness import HOP, SILENT, hop_power, integrated, loudness, peak_dbfs
 from manifests.pair import Pair
 from manifests.scene import Rendered
 
@@ -33,7 +33,25 @@ def score(rendered: Rendered, pair: Pair) -> None:
         pair.local_snr_db = float(10 * np.log10(edited[within].sum() / rest[within].sum()))
     pair.active_ratio = float((edited > edited.max() * 10 ** (-ACTIVE_RANGE / 10)).mean()) if edited.max() > 0 else 0.0
     pair.overlap_ratio = overlap(rendered, pair.edited[0])
+    pair.change_db = change_db(pair)
     pair.seconds_score = time.perf_counter() - started
+
+
+def score_levels(pair: Pair) -> None:
+    """Fill in loudness (BS.1770, LUFS) and sample peak (dBFS) of both sides."""
+    for side in ("source", "target"):
+        samples = getattr(pair, side).astype(np.float32) / 32768
+        setattr(pair, f"{side}_lufs", loudness(samples, pair.sample_rate))
+        setattr(pair, f"{side}_peak_dbfs", peak_dbfs(samples))
+
+
+def change_db(pair: Pair) -> float:
+    """Power of target less source over that of the stronger of the two, in the edited spans: dB, floored at -120; both sides are of one length."""
+    power = np.zeros(3)
+    for start, end in pair.edit_spans:
+        source, target = (side[:, round(start * pair.sample_rate) : round(end * pair.sample_rate)].astype(np.float32) for side in (pair.source, pair.target))
+        power += [np.square(audio).sum(dtype=np.float64) for audio in (target - source, source, target)]
+    return float(max(SILENT, 10 * np.log10(power[0] / power[1:].max()))) if power[0] > 0 else SILENT
 
 
 def overlap(rendered: Rendered, stem: int) -> float:

@@ -65,7 +65,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
 
     def ask(name: tuple, audio: np.ndarray, *texts: str) -> None:
         _, known = asked.setdefault(name, (audio, []))
-        known += [text for text in texts if text and text not in known]
+        known += [text for text in dict.fromkeys(texts) if text and text not in known]
 
     made = [(rendered, pair) for rendered, pairs in scenes for pair in pairs if pair.source is not None and pair.edit in HEARD_AS]
     for rendered, pair in made:
@@ -78,6 +78,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
                 ask((id(rendered), n), window, *(stem.label for stem in rendered.scene.stems))
     asked = {name: (audio, texts) for name, (audio, texts) in asked.items() if texts}
     found = _ask(scorer, list(asked.values()), rate, watch)
+    unheard = {name[0] for name, values in zip(asked, found) if values is None}
     like = {(*name, text): float(value) for (name, (_, texts)), values in zip(asked.items(), found) if values is not None for text, value in zip(texts, values)}
     for rendered, pair in made:
         pair.clap_source = like.get((*_whole(pair.source), pair.source_text))
@@ -86,7 +87,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
         if rendered.audio:
             heard = [value for (first, *_), value in like.items() if first == id(rendered)]
             pair.clap_background = max(heard, default=None)
-            pair.params["background_checked"] = bool(heard) and max(heard) <= CLEAR
+            pair.params["background_checked"] = bool(heard) and max(heard) <= CLEAR and id(rendered) not in unheard
 
 
 def _gain(pair: Pair, x: str, y: str, like: dict[tuple, float]) -> float | None:

@@ -6,11 +6,12 @@ from itertools import islice
 import numpy as np
 
 from manifests.clip import Clip
-from manifests.loudness import SILENT, loudness, peak_dbfs
+from manifests.loudness import SILENT
 from manifests.pair import Pair
 from manifests.scene import Scene
 from stages.measure import frame_levels
 from stages.scenes.utterance import joins
+from stages.score import score_levels
 
 JOIN = 0.010  # s around a join whose level is its level
 INAUDIBLE = 60.0  # dB under the speech
@@ -48,18 +49,11 @@ def score_speech(pair: Pair, scene: Scene, clips: dict[str, Clip]) -> None:
     pair.seconds_score = time.perf_counter() - started
 
 
-def score_levels(pair: Pair) -> None:
-    """Fill in loudness (BS.1770, LUFS) and sample peak (dBFS) of both sides."""
-    for side in ("source", "target"):
-        samples = getattr(pair, side).astype(np.float32) / 32768
-        setattr(pair, f"{side}_lufs", loudness(samples, pair.sample_rate))
-        setattr(pair, f"{side}_peak_dbfs", peak_dbfs(samples))
-
-
 def _level(audio: np.ndarray, at: int, rate: int) -> float:
     """RMS level in dBFS of the 10 ms around a sample."""
     half = max(1, round(JOIN * rate / 2))
-    power = np.mean(np.square(audio[:, max(0, at - half) : at + half], dtype=np.float64))
+    around = audio[:, max(0, at - half) : at + half]
+    power = np.mean(np.square(around, dtype=np.float64)) if around.size else 0.0
     return float(10 * np.log10(max(power, 10 ** (SILENT / 10))))
 
 

@@ -12,10 +12,12 @@ import yaml
 from cluster import Head, short_folder
 from recordings import configuration, make_sounds
 
+from stages.engines.registry import SILENCE
+
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))  # "default" looks for new examples
 ROOT = pathlib.Path(__file__).parents[1]
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **SILENCE})  # before a test imports what reports usage
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)  # of this test session's clusters
 
 

@@ -46,7 +46,10 @@ class Labeler:
     batch = 3
 
     def label(self, recordings, rate, labels):
-        return [Described(label_of(audio, rate), "a tone", {"among": len(labels)}) if pitch(audio, rate) > 190 else Rejected("a murmur") for audio in recordings]
+        return [self._told(audio, rate, labels) for audio in recordings]
+
+    def _told(self, audio, rate, labels):
+        return Described(label_of(audio, rate), "a tone", {"among": len(labels)}) if pitch(audio, rate) > 190 else Rejected("a murmur")
 
 
 class Diarizer:

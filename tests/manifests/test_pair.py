@@ -17,7 +17,7 @@ SAMPLE = {  # as the contract has it
     "params": str, "scores": str}
 ROW = (
     "pair_id, scene_id, edit, branch, tier, domain, language, split, part, kept, reason, instruction, label, noop, duration_s, n_events, "
-    "overlap_ratio, source_lufs, target_lufs, source_peak_dbfs, target_peak_dbfs, snr_db, local_snr_db, active_ratio, leak_db, join_level_db, "
+    "overlap_ratio, source_lufs, target_lufs, source_peak_dbfs, target_peak_dbfs, change_db, snr_db, local_snr_db, active_ratio, leak_db, join_level_db, "
     "join_f0_semitones, floor_step_db, alignment_confidence, chars_per_second, clap_source, clap_target, clap_gain, clap_background, wer_source, "
     "wer_target, asr_choice, speaker_overlap, separation_error_db, transcribed_by, license, clip_ids, seconds_render, seconds_score").split(", ")
 level = st.floats(-120, 30)

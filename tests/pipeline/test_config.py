@@ -233,3 +233,53 @@ def test_a_source_that_is_not_there(write, refusal, source):
 def test_load_raises_request_errors_only(write):
     with pytest.raises(RequestError, match="seed"):
         load(write(seed="x"))
+
+
+TALK = {"kind": "folder", "path": "talks", "domain": "speech", "conversation": True}
+
+
+@pytest.mark.parametrize(("source", "diarizer"), [
+    (TALK, None), ({**TALK, "domain": "sound"}, {"engine": "any"}), ({**TALK, "domain": "music"}, {"engine": "any"}),
+    ({**TALK, "separate": True}, {"engine": "any"}), ({**TALK, "kind": "manifest", "path": "talks.csv"}, None)])
+def test_conversations_are_speech_and_need_a_diarizer(write, refusal, source, diarizer):
+    path = write(sources=[*GOOD["sources"], source], diarizer=diarizer)
+    assert refusal(path).startswith(f"audioedit: {path}: sources.1: conversation: true is for domain: speech without separate, and needs a diarizer")
+
+
+def test_conversations_with_a_diarizer_are_right_and_without_any_none_is_needed(write):
+    assert load(write(sources=[TALK], diarizer={"engine": "any"})).sources[0].conversation
+    assert load(write(sources=[{**TALK, "conversation": False}])).diarizer is None
+
+
+@pytest.mark.parametrize(("key", "value", "right"), [
+    ("speaker_overlap", -0.1, "from 0 to 1"), ("speaker_overlap", 1.1, "from 0 to 1"), ("speaker_overlap", float("nan"), "from 0 to 1"),
+    ("speaker_seconds", "long", "number"), ("stem_lu", 0, "more than 0"), ("stem_lu", float("nan"), "more than 0"), ("clap_label", "high", "number")])
+def test_a_wrong_gate_is_told(write, refusal, key, value, right):
+    said = refusal(write(clips={key: value}))
+    assert key in said and right in said
+
+
+def test_engines_are_those_that_are_named(write):
+    always = {"separator": "hpss", "transcriber": "pocketsphinx", "synthesizer": "espeak"}
+    assert {kind: engine.engine for kind, engine in load(write()).engines.items()} == {**always, "recognizer": "pocketsphinx"}
+    config = load(write(scorers={"clap": {"engine": "a"}, "asr": None}, diarizer={"engine": "b"}, labeler={"engine": "c"}, separator={"engine": "d"}))
+    assert {kind: engine.engine for kind, engine in config.engines.items()} == {**always, "scorer": "a", "diarizer": "b", "labeler": "c", "separator": "d"}
+
+
+def test_paths_among_an_engines_options_are_relative_to_the_configuration(write, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/home/someone")
+    options = {"engine": "any", "here": "./models/x.pt", "above": "../y", "home": "~/z", "abs": "/abs/../q", "name": "models/x", "dots": ".../w",
+               "hidden": ".env", "uri": "s3://bucket/./x", "count": 3, "none": None, "deep": {"er": "./deeper", "flag": True}}
+    kinds = {"separator": options, "transcriber": options, "diarizer": options, "labeler": options, "synthesizer": options,
+             "scorers": {"clap": options, "asr": options}}
+    right = {**options, "here": str(tmp_path / "models/x.pt"), "above": str(tmp_path.parent / "y"), "home": "/home/someone/z",
+             "deep": {"er": str(tmp_path / "deeper"), "flag": True}}
+    found = load(write(kinds)).engines
+    assert len(found) == 7 and all(engine.model_dump() == right for engine in found.values())
+
+
+@pytest.mark.parametrize("changes", [{"diarizer": {"engine": "any"}}, {"labeler": {"engine": "any"}}, {"separator": {"engine": "hpss", "x": 1}},
+                                     {"scorers": {"clap": {"engine": "any"}}}, {"scorers": {"asr": None}}, {"clips": {"speaker_overlap": 0.1}}])
+def test_another_engine_or_gate_is_another_run(write, changes):
+    assert load(write(changes)).identity() != load(write()).identity()

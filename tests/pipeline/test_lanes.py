@@ -7,8 +7,9 @@ import pytest
 from manifests.chance import mix
 from pipeline.lanes import EDITED, ROUNDS
 from pipeline.lanes.recordings import LEAK_DB, Recordings, Remixes
-from pipeline.lanes.utterances import Utterances
+from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import keys
+from stages.scenes.conversation import ORDINALS
 
 SECONDS = 10.0  # of a scene
 SPEECH = ("speech_delete", "speech_insert", "speech_substitute")
@@ -217,3 +218,69 @@ def test_a_stretch_as_long_as_a_scene_gives_one_scene():
 def test_a_split_without_utterances_can_have_no_speech_edits():
     maker = Utterances(coded(songs(2)), 1)
     assert [maker.most(edit) for edit in SPEECH] == [0, 0, 0] and maker.holds()
+
+
+@pytest.mark.parametrize(("least", "able"), [(None, 24 * 5 // 2), (0.0, 24 * 5 // 2), (0.3, 24 * 5 // 2 - 12)])
+def test_a_stem_that_does_not_sound_like_its_label_sounds_but_is_not_edited(least, able):
+    """One that was not scored is taken to be what it is called."""
+    clips = songs(24)
+    basses = clips.index[clips["label"] == "bass"]
+    clips = coded(clips.assign(clap_label=pd.Series(0.4, clips.index).where(clips["label"] != "drums").mask(clips.index.isin(basses), 0.1)))
+    maker = Recordings(clips, 1, SECONDS, least)
+    assert maker.most("add") == ROUNDS * able
+    pairs = read(maker, 1, ROUNDS * able, "add")
+    edited = clips.loc[subjects(pairs)]
+    assert set(edited["label"]) == {"drums", "voice"} | ({"bass"} if least != 0.3 else set())
+    assert any((clips["label"][row] == "bass").any() for row in pairs["clips"])
+    assert Remixes(clips, 1, least).stems["label"].value_counts().get("bass", 0) == (0 if least == 0.3 else len(basses))
+
+
+# -- conversations
+
+
+def talks(speakers: list[int], first: int = 0) -> pd.DataFrame:
+    return table([{"role": "conversation", "editable": count} for count in speakers], first)
+
+
+SPEAKERS = ("extract_speaker", "remove_speaker")
+COUNTS = [2, 3, 2, 5, 2, 11, 4]
+
+
+def test_each_speaker_of_each_conversation_is_edited_once_and_no_more_than_can_be_named():
+    clips = coded(pd.concat([talks(COUNTS), speech(9, 3, 900), songs(2, 90)], ignore_index=True))
+    maker = Conversations(clips, 1)
+    able = {row: min(n, len(ORDINALS)) for row, n in clips["editable"][clips["role"] == "conversation"].items()}
+    assert maker.most("extract_speaker") == sum(able.values()) == 26 and "7 conversations with 26 speakers" in maker.holds()
+    pairs = read(maker, 3, 1_000, "extract_speaker")
+    found = pairs.groupby(pairs["clips"].map(lambda row: row[0]))["subject"].agg(sorted)
+    assert found.to_dict() == {row: list(range(n)) for row, n in able.items()} and (pairs["other"] == -1).all()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 14, 15, 26])
+def test_no_conversation_is_edited_twice_before_each_was_once(count):
+    uses = read(Conversations(coded(talks(COUNTS)), 1), 3, count, "remove_speaker")["clips"].map(tuple).value_counts()
+    assert uses.sum() == count and len(uses) == min(count, 7) and (count > 14 or uses.max() == -(-count // 7))  # but three have two speakers only
+
+
+def test_edits_of_a_speaker_are_siblings_and_a_conversation_is_one_scene():
+    clips = coded(talks(COUNTS))
+    extract, remove = (read(Conversations(clips, 1), 3, 20, edit) for edit in SPEAKERS)
+    pd.testing.assert_frame_equal(extract, remove)
+    assert extract["scene"].nunique() == extract["clips"].map(tuple).nunique() == 7
+
+
+def test_it_is_not_always_the_first_who_speaks_that_is_edited_first():
+    pairs = read(Conversations(coded(talks([3] * 90)), 1), 3, 90, "extract_speaker")
+    assert pairs["subject"].value_counts().reindex(range(3), fill_value=0).min() > 15
+
+
+def test_a_conversation_more_changes_few_pairs():
+    clips = talks([2 + n % 3 for n in range(300)])
+    fewer, more = (coded(found) for found in (clips, pd.concat([clips, talks([3], 9_999)], ignore_index=True)))
+    before, after = (named(read(Conversations(found, 1), 3, 450, "extract_speaker"), found) for found in (fewer, more))
+    assert len(before & after) >= 0.98 * len(before)
+
+
+def test_a_split_without_conversations_has_no_edits_of_speakers():
+    maker = Conversations(coded(songs(2)), 1)
+    assert [maker.most(edit) for edit in SPEAKERS] == [0, 0] and maker.holds()

@@ -403,3 +403,41 @@ def test_speech_is_cut_into_windows_that_an_utterance_can_be():
 
 def test_many_tiny_windows_are_not_one_part():
     assert len(clip_parts(windows(listed(*(long(str(n), 0.005) for n in range(3000))), 10.0))) == 3
+
+
+def test_folders_and_manifests_may_hold_conversations(tmp_path):
+    write(tmp_path / "talks/a.wav")
+    known = {"domain": "speech", "conversation": True}
+    found = listing_of({"kind": "folder", "path": str(tmp_path / "talks"), **known}, {**manifest(tmp_path, "path,start,end\na.wav,1,2\n"), **known},
+                       diarizer={"engine": "any"})
+    assert [(clip.role, clip.source) for clip in found.named] == [("conversation", 0), ("conversation", 1)]
+
+
+def talk(uri: str, seconds: float, start: float = 0.0, end: float = 0.0) -> tuple[Clip, SourceFile]:
+    clip, file = long(uri, seconds, start, end)
+    clip.role, clip.domain = "conversation", "speech"
+    return clip, file
+
+
+@given(st.floats(0.01, 3000), st.floats(0, 100), st.floats(0, 3000), st.floats(1.0, 60.0))
+def test_a_conversation_is_cut_into_windows_of_one_scene(length, start, end, seconds):
+    clip, file = talk("a", length, start, end if end > start else 0.0)
+    found, last = windows(listed((clip, file)), seconds), min(clip.end or length, length)
+    if start >= last:
+        assert found == [] and "starts at" in clip.reason
+        return
+    assert found[0].start == start and {w.role for w in found} == {"conversation"}
+    assert all(one.end == pytest.approx(two.start) for one, two in zip(found, found[1:]))
+    assert [w.end - w.start for w in found[:-1]] == pytest.approx([seconds] * (len(found) - 1))
+    assert found[-1].end <= last < found[-1].end + seconds + 1e-6  # under a scene is left over
+    assert found[-1].end - found[-1].start == pytest.approx(min(seconds, last - start))  # a conversation shorter than a scene is one window
+
+
+def test_what_is_separated_weighs_as_many_recordings_as_it_is_heard_in():
+    def sized(role: str) -> list[int]:
+        listing = listed(*(long(f"s{n}", 16.0) for n in range(40)))
+        for clip in listing.named:
+            clip.role = role
+        return [len(part.items) for part in clip_parts(windows(listing, 20.0))]
+
+    assert sized("stem") == [6] * 6 + [4] and sized("conversation") == sized("background") == [37, 3]

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from manifests.pair import SCORES, Pair
 from manifests.scene import Rendered, Scene, Stem
-from stages.score import overlap, quiet_fault, score
+from stages.score import change_db, overlap, quiet_fault, score
 
 light = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 2**32)
-COMPUTED = {"duration_s", "overlap_ratio", "source_lufs", "target_lufs", "source_peak_dbfs", "target_peak_dbfs", "snr_db", "local_snr_db", "active_ratio"}
+COMPUTED = {"duration_s", "overlap_ratio", "source_lufs", "target_lufs", "source_peak_dbfs", "target_peak_dbfs", "snr_db", "local_snr_db", "active_ratio",
+            "change_db"}
 
 
 def scored(scene: Scene, sounds, asked: list[tuple[str, int]], seed: int) -> tuple[Rendered, list[Pair]]:
@@ -114,3 +115,14 @@ def test_a_sound_under_minus_84_dbfs_is_too_quiet_for_16_bits(level, quiet):
     assert (fault is not None) == quiet
     assert not quiet or "mosquito" in fault
     assert quiet_fault(rendered, [0]) is None and quiet_fault(rendered, [0, 1]) == fault
+
+
+@pytest.mark.parametrize(("added", "expected"), [(0.0, -120.0), (1.0, 0.0), (0.1, -20.8279)])
+def test_what_was_changed_is_held_against_the_stronger_side_in_the_edited_span(added, expected):
+    tone = (8000 * np.sin(np.arange(2000) / 9)).astype(np.int16)[None]
+    more = np.zeros_like(tone)
+    more[:, 500:1500] = np.rint(added * tone[:, 500:1500])
+    source = tone if added < 1 else np.zeros_like(tone)
+    pair = Pair("k", "s", "add", "real", "real", "sound", "en", "train", 0, sample_rate=1000, edit_spans=[[0.5, 1.0], [1.0, 1.5]])
+    pair.source, pair.target = source, source + more
+    assert change_db(pair) == pytest.approx(expected, abs=0.02)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.clip import Clip
+from manifests.errors import Rejected
 from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
 from stages.engines.espeak import Espeak
 from stages.engines.pocketsphinx import Aligner
@@ -213,3 +214,55 @@ def test_what_is_measured_is_measured_of_what_is_kept():
     [("yes", float("nan"), 0.5), ("sir", 0.6, 0.9)], [("yes", -0.5, 0.5), ("sir", 0.6, 0.9)]])
 def test_times_that_cannot_be_are_a_reason(words):
     assert "times" in refused(bursts([(0.2, 0.9)], 2.0), Told(words), transcript="yes sir")
+
+
+class Knows:
+    """Knows utterances by their lengths in ms: their words, or why it finds none; says a language where it heard one."""
+
+    batch = 3
+
+    def __init__(self, **answers: list[tuple[str, float, float]] | Rejected):
+        self.answers, self.asked = answers, []
+
+    def transcribe(self, speech: list[Speech], rate: int) -> list[Transcript | Rejected]:
+        self.asked.append([(f"ms{1000 * one.audio.shape[1] // rate}", one.texts, one.language) for one in speech])
+        found = [self.answers[name] for name, *_ in self.asked[-1]]
+        return [answer if isinstance(answer, Rejected) else Transcript([Word(*word) for word in answer], 0.9, "" if texts else "sv")
+                for answer, (_, texts, _) in zip(found, self.asked[-1])]
+
+
+def many() -> tuple[list[tuple[Clip, np.ndarray]], Knows]:
+    told = [("he", 0.2, 0.5), ("said", 0.6, 0.9)]
+    spoken = bursts([place[1:] for place in told], 1.0)
+    todo = [(utterance(np.pad(spoken, ((0, 0), (0, 160 * n))), **known), np.pad(spoken, ((0, 0), (0, 160 * n)))) for n, known in enumerate([
+        {}, {"transcript": "he said", "words": to_json([Word(*word) for word in told], []), "language": "en"}, {"transcript": "He said.", "language": "de"},
+        {"transcript": "..."}, {"language": "fi"}, {}, {"transcript": "he said"}])]
+    return todo, Knows(ms1000=told, ms1020=told, ms1040=told, ms1050=Rejected("only music"), ms1060=told)
+
+
+def test_an_engine_is_given_only_what_is_not_known_and_some_at_a_time():
+    todo, transcriber = many()
+    found = transcribe(todo, RATE, transcriber, "told", GATES)
+    first, second = [("ms1000", (), ""), ("ms1020", ("He said.",), "de"), ("ms1040", (), "fi")], [("ms1050", (), ""), ("ms1060", ("he said",), "")]
+    assert transcriber.asked == [first, second]
+    assert [clip.reason for clip, _ in found] == [None, None, None, "its transcript holds no words", None, "only music", None]
+    assert [clip.transcript for clip, _ in found] == ["he said", "he said", "He said.", "...", "he said", "", "he said"]
+    assert [clip.transcribed_by for clip, _ in found] == ["told", "", "", "", "told", "", ""]
+
+
+def test_the_language_is_that_of_the_source_or_what_the_engine_hears():
+    todo, transcriber = many()
+    assert [clip.language for clip, _ in transcribe(todo, RATE, transcriber, "told", GATES)] == ["sv", "en", "de", "", "fi", "", ""]
+
+
+def test_utterances_together_give_what_each_gives_alone():
+    todo, transcriber = many()
+    found = transcribe(todo, RATE, transcriber, "told", GATES)
+    for (clip, audio), one in zip(found, todo, strict=True):
+        ((same, kept),) = transcribe([one], RATE, transcriber, "told", GATES)
+        assert clip == same and np.array_equal(audio, kept) and (clip.reason is None or audio is one[1])
+
+
+def test_where_all_words_are_known_no_transcriber_is_needed():
+    ((clip, _),) = transcribe(many()[0][1:2], RATE, None, "none", GATES)
+    assert clip.reason is None and clip.transcribed_by == "" and clip.alignment_confidence is None

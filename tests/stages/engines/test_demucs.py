@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import yaml
+from checkpoints import make_demucs, save_demucs
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("demucs")
@@ -28,23 +29,6 @@ SIX = [*FOUR, "guitar", "piano"]
 SEGMENT = Fraction(1)  # s
 STEP = round(0.75 * SEGMENT * RATE)  # samples from segment to segment
 CLOSE = {"rtol": 0, "atol": 2e-6}  # stems here are of some hundredths
-
-
-def tiny(seed: int, sources: list[str] = FOUR, **options):
-    """A hybrid transformer of the published structure, but narrow and of chance."""
-    from demucs.htdemucs import HTDemucs
-
-    torch.manual_seed(seed)
-    return HTDemucs(sources, **{"channels": 4, "dconv_comp": 2, "bottom_channels": 16, "t_layers": 3, "t_heads": 2, "segment": SEGMENT, **options})
-
-
-def save(folder: pathlib.Path, name: str, model, **changes) -> pathlib.Path:
-    """Write a model as the package writes it; gives its file."""
-    from demucs.states import save_with_checksum, serialize_model
-    from omegaconf import OmegaConf
-
-    save_with_checksum({**serialize_model(model, OmegaConf.create({"seed": 1}), half=False), **changes}, folder / f"{name}.th")
-    return next(folder.glob(f"{name}-*.th"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,11 +46,11 @@ def repo(tmp_path_factory) -> pathlib.Path:
     from demucs.hdemucs import HDemucs
 
     folder = tmp_path_factory.mktemp("demucs")
-    save(folder, "four", tiny(1), training_args={"best": np.float64(0.5)})
-    save(folder, "second", tiny(2))
-    save(folder, "six", tiny(3, SIX))
-    save(folder, "wandering", tiny(4, t_sin_random_shift=500, t_weight_pos_embed=20.0))
-    save(folder, "older", HDemucs(FOUR, channels=4, dconv_comp=2, segment=4))
+    save_demucs(folder, "four", make_demucs(1, FOUR), training_args={"best": np.float64(0.5)})
+    save_demucs(folder, "second", make_demucs(2, FOUR))
+    save_demucs(folder, "six", make_demucs(3, SIX))
+    save_demucs(folder, "wandering", make_demucs(4, FOUR, t_sin_random_shift=500, t_weight_pos_embed=20.0))
+    save_demucs(folder, "older", HDemucs(FOUR, channels=4, dconv_comp=2, segment=4))
     (folder / "bag.yaml").write_text(yaml.safe_dump({"models": ["four", "second"], "weights": [[1.0, 0.0, 1.0, 3.0], [0.0, 1.0, 1.0, 1.0]]}))
     return folder
 
@@ -291,7 +275,7 @@ class Unwanted:
 
 
 def test_no_file_runs_what_it_brings(tmp_path):
-    save(tmp_path, "evil", tiny(1), training_args=Unwanted(tmp_path / "made"))
+    save_demucs(tmp_path, "evil", make_demucs(1, FOUR), training_args=Unwanted(tmp_path / "made"))
     with pytest.raises(RequestError, match="evil-.*th is not a model that demucs saved: it holds posix.mkdir"):
         Demucs(model="evil", repo=str(tmp_path))
     assert not (tmp_path / "made").exists()
@@ -312,18 +296,18 @@ def write(folder: pathlib.Path, name: str, held: object) -> None:
 
 @pytest.mark.parametrize(("make", "error", "message"), [
     (lambda folder: None, RequestError, "repo: there is no m-.*th and no m.yaml in .*it holds no models"),
-    (lambda folder: save(folder, "n", tiny(1)), RequestError, "repo: there is no m-.*it holds n$"),
+    (lambda folder: save_demucs(folder, "n", make_demucs(1, FOUR)), RequestError, "repo: there is no m-.*it holds n$"),
     (lambda folder: (folder / "m.yaml").write_text("models: [n, o]"), RequestError, r"repo: m is made of n, o; put n-\*.th and o-\*.th into"),
     (lambda folder: (folder / "m.yaml").write_text(""), RequestError, "repo: .*m.yaml names no models"),
     (lambda folder: (folder / "m-00000000.th").write_bytes(b"0"), RuntimeError, "checksum.*m-00000000.th"),
     (lambda folder: (folder / "m.th").write_bytes(b"no model"), RequestError, "repo: .*m.th is not a model"),
     (lambda folder: (folder / "m.th").write_bytes(b""), RequestError, "repo: .*m.th is not a model"),
-    (lambda folder: write(folder, "m.th", tiny(1).state_dict()), RequestError, "repo: .*m.th is not a model"),
+    (lambda folder: write(folder, "m.th", make_demucs(1, FOUR).state_dict()), RequestError, "repo: .*m.th is not a model"),
     (lambda folder: write(folder, "m.th", torch.zeros(2)), RequestError, "repo: .*m.th is not a model"),
-    (lambda folder: save(folder, "m", tiny(1), klass=Fraction), RequestError, "repo: .*m-.*th is not a model"),
-    (lambda folder: save(folder, "m", tiny(1), state=tiny(1, SIX).state_dict()), RuntimeError, "size mismatch"),
-    (lambda folder: save(folder, "m", tiny(1), state={"__quantized": True}), RequestError, "model: m is quantized, and needs diffq"),
-    (lambda folder: save(folder, "m", tiny(1, audio_channels=1)), RequestError, "model: m takes 1 channels"),
+    (lambda folder: save_demucs(folder, "m", make_demucs(1, FOUR), klass=Fraction), RequestError, "repo: .*m-.*th is not a model"),
+    (lambda folder: save_demucs(folder, "m", make_demucs(1, FOUR), state=make_demucs(1, SIX).state_dict()), RuntimeError, "size mismatch"),
+    (lambda folder: save_demucs(folder, "m", make_demucs(1, FOUR), state={"__quantized": True}), RequestError, "model: m is quantized, and needs diffq"),
+    (lambda folder: save_demucs(folder, "m", make_demucs(1, FOUR, audio_channels=1)), RequestError, "model: m takes 1 channels"),
 ])
 def test_a_wrong_checkpoint_is_refused_with_what_is_wrong(tmp_path, make, error, message):
     make(tmp_path)
@@ -367,7 +351,7 @@ def test_a_hub_that_cannot_be_reached_is_told(hub, attempts, monkeypatch):
 def test_a_model_in_the_hubs_cache_is_loaded_from_there(repo, four, hub, attempts):
     from safetensors.torch import save_file
 
-    model = tiny(1)
+    model = make_demucs(1, FOUR)
     args, kwargs = model._init_args_kwargs
     kwargs = {**kwargs, "segment": {"_type": "fraction", "numerator": SEGMENT.numerator, "denominator": SEGMENT.denominator}}
     snapshot = hub / "hub" / "models--adefossez--HTDemucs" / "snapshots" / "abc"
@@ -385,7 +369,7 @@ def test_a_model_in_the_hubs_cache_is_loaded_from_there(repo, four, hub, attempt
 def test_a_model_that_torch_once_downloaded_is_found_under_the_packages_name(hub, attempts, four):
     cache = hub / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
-    save(cache, "955717e8", tiny(1))
+    save_demucs(cache, "955717e8", make_demucs(1, FOUR))
     audio = music(30_000)
     for engine in (Demucs(), Demucs(model="955717e8"), Demucs(repo=str(cache))):
         assert_same(engine.separate([audio], RATE)[0], four.separate([audio], RATE)[0])

@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 import pytest
 import yaml
+from checkpoints import LINKED, configure_diarization, make_diarization_networks
 
 from manifests.errors import Rejected, RequestError
 from stages.engines import registry
@@ -28,30 +29,7 @@ if importlib.util.find_spec("pyannote") is None or importlib.util.find_spec("pya
 TEXTS = ("the farmer walked slowly home", "she opened the window again", "we shall meet at the station")
 VOICES = ("en-us+david", "en-gb-scotland+f3")
 DIMENSION = 16  # of an embedding
-VBX = {"threshold": 0.6, "Fa": 0.07, "Fb": 0.8}
-LINKED = {"method": "ward", "min_cluster_size": 2, "threshold": 0.6}
 ROOT = pathlib.Path(__file__).parents[3]
-
-
-def save(model, specifications, folder: pathlib.Path) -> None:
-    """A checkpoint as training leaves one."""
-    import lightning
-
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-    trainer.strategy.connect(model)
-    folder.mkdir()
-    trainer.save_checkpoint(folder / "pytorch_model.bin")
-
-
-def configure(path: pathlib.Path, clustering: str = "VBxClustering", thresholds: dict = VBX, onset: dict | None = None, **params) -> str:
-    """Write a config.yaml, and give its path."""
-    params = {"segmentation": "$model/segmentation", "embedding": "$model/embedding", "plda": "$model/plda", "clustering": clustering} | params
-    path.write_text(yaml.safe_dump({
-        "dependencies": {"pyannote.audio": "4.0.0"},
-        "pipeline": {"name": "pyannote.audio.pipelines.SpeakerDiarization", "params": {k: v for k, v in params.items() if v is not None}},
-        "params": {"segmentation": {"min_duration_off": 0.0} | (onset or {}), "clustering": thresholds},
-    }))
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -61,39 +39,10 @@ def folder(tmp_path_factory) -> pathlib.Path:
         os.environ.setdefault(key, value)
     made = tmp_path_factory.mktemp("pipeline")
     with warnings.catch_warnings(action="ignore"):
-        save_networks(made)
-    (made / "plda").mkdir()
-    lda = np.random.default_rng(0).standard_normal((DIMENSION, 8))
-    np.savez(made / "plda" / "xvec_transform.npz", mean1=np.zeros(DIMENSION), mean2=np.zeros(8), lda=lda)
-    np.savez(made / "plda" / "plda.npz", mu=np.zeros(8), tr=np.eye(8), psi=np.arange(8.0, 0, -1))
-    configure(made / "config.yaml", embedding_exclude_overlap=True, segmentation_step=0.25)
-    configure(made / "linked.yaml", "AgglomerativeClustering", LINKED)
+        make_diarization_networks(made, DIMENSION)
+    configure_diarization(made / "config.yaml", embedding_exclude_overlap=True, segmentation_step=0.25)
+    configure_diarization(made / "linked.yaml", "AgglomerativeClustering", LINKED)
     return made
-
-
-def save_networks(made: pathlib.Path) -> None:
-    """Those of `folder`, as checkpoints."""
-    import torch
-    from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.embedding import XVectorMFCC
-    from pyannote.audio.models.segmentation import PyanNet
-
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        network = PyanNet(lstm={"hidden_size": 8, "num_layers": 1}, linear={"hidden_size": 8, "num_layers": 1})
-        network.specifications = Specifications(Problem.MONO_LABEL_CLASSIFICATION, Resolution.FRAME, duration=2.0, classes=["a", "b", "c"],
-                                                powerset_max_classes=2, permutation_invariant=True)
-        network.build()
-        with torch.no_grad():  # so that what it hears decides what it finds
-            for name, weights in network.named_parameters():
-                if name.startswith(("lstm.weight", "linear", "classifier.weight")):
-                    weights *= 3
-            network.classifier.bias.zero_()
-            network.classifier.bias[0] = -1  # of nobody
-        save(network, network.specifications, made / "segmentation")
-        network = XVectorMFCC(dimension=DIMENSION)
-        network.specifications = Specifications(Problem.REPRESENTATION, Resolution.CHUNK, duration=2.0)
-        save(network, network.specifications, made / "embedding")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +57,7 @@ def trained(folder) -> str:
     if found is None:
         pytest.skip("whisperx is not installed")
     weights = str(pathlib.Path(found.origin).parent / "assets" / "pytorch_model.bin")
-    return configure(folder / "trained.yaml", "AgglomerativeClustering", LINKED, {"threshold": 0.5}, segmentation=weights)
+    return configure_diarization(folder / "trained.yaml", "AgglomerativeClustering", LINKED, {"threshold": 0.5}, segmentation=weights)
 
 
 @pytest.fixture(scope="module")
@@ -246,13 +195,13 @@ def test_a_pipeline_that_is_not_there_is_told(folder, tmp_path, monkeypatch):
     with pytest.raises(RequestError, match=f"no config.yaml in {tmp_path}"):
         Pyannote(pipeline=str(tmp_path), device="cpu")
     with pytest.raises(RequestError, match="there is no .*segmentation/pytorch_model.bin"):
-        Pyannote(pipeline=configure(tmp_path / "a.yaml"), device="cpu")
+        Pyannote(pipeline=configure_diarization(tmp_path / "a.yaml"), device="cpu")
     with pytest.raises(RequestError, match="nobody/knows.*does not come from the hub"):
         Pyannote(pipeline="nobody/knows", device="cpu")
     with pytest.raises(RequestError, match="does not come from the hub.*plda"):
-        Pyannote(pipeline=configure(folder / "b.yaml", "AgglomerativeClustering", LINKED, plda=None), device="cpu")
+        Pyannote(pipeline=configure_diarization(folder / "b.yaml", "AgglomerativeClustering", LINKED, plda=None), device="cpu")
     with pytest.raises(RequestError, match="does not come from the hub"):
-        Pyannote(pipeline=configure(folder / "c.yaml", embedding="/nowhere/embedding.bin"), device="cpu")
+        Pyannote(pipeline=configure_diarization(folder / "c.yaml", embedding="/nowhere/embedding.bin"), device="cpu")
 
 
 def test_a_wrong_checkpoint_is_refused(folder, tmp_path):
@@ -271,13 +220,13 @@ def test_a_wrong_checkpoint_is_refused(folder, tmp_path):
         if held:
             torch.save(held, folder / name / "pytorch_model.bin")
         with pytest.raises(error):
-            Pyannote(pipeline=configure(folder / f"{name}.yaml", segmentation=f"$model/{name}"), device="cpu")
+            Pyannote(pipeline=configure_diarization(folder / f"{name}.yaml", segmentation=f"$model/{name}"), device="cpu")
     other = {"pipeline": {"name": "pyannote.audio.pipelines.VoiceActivityDetection", "params": {"segmentation": "$model/segmentation"}}}
     (folder / "other.yaml").write_text(yaml.safe_dump(other))
     with pytest.raises(RequestError, match="is for VoiceActivityDetection"):
         Pyannote(pipeline=str(folder / "other.yaml"), device="cpu")
     with pytest.raises(RequestError, match="speakers"):
-        Pyannote(pipeline=configure(folder / "means.yaml", "KMeansClustering", {}), device="cpu")
+        Pyannote(pipeline=configure_diarization(folder / "means.yaml", "KMeansClustering", {}), device="cpu")
 
 
 IN_A_PROCESS = """

@@ -1,6 +1,5 @@
 """A small Whisper and a small wav2vec2 of random weights, and the detector that the package carries: what WhisperX promises whatever they hear."""
 
-import json
 import logging
 import os
 import re
@@ -8,8 +7,10 @@ import socket
 import warnings
 from pathlib import Path
 
+import checkpoints
 import numpy as np
 import pytest
+from checkpoints import TONGUES, make_aligner, make_whisper
 
 from manifests.errors import Rejected, RequestError
 from manifests.speech import words_of
@@ -18,78 +19,7 @@ from stages.engines.protocols import Speech, Transcript
 from stages.engines.registry import SILENCE, load
 
 RATE = 16_000
-TONGUES = ("en", "de", "fr", "es", "sw")
-SENTENCES = (
-    "When the rain stopped, the farmer walked home.", "My uncle bought seven yellow apples.", "We waited near the bridge, and slept.",
-    "Nobody answered when the telephone rang.", "They didn't go to London last week.",
-)
-
-
-def make_whisper(folder: Path) -> str:
-    """A Whisper of two layers in CTranslate2's format. It writes about ten pieces of words, and at times the digit 7."""
-    import torch
-    from ctranslate2.converters import TransformersConverter
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
-
-    pieces = ByteLevelBPETokenizer()
-    pieces.train_from_iterator([*SENTENCES, "my uncle bought 17 apples"] * 9, vocab_size=340, show_progress=False)
-    folder.mkdir()
-    pieces.save_model(str(folder))
-    vocabulary = json.loads((folder / "vocab.json").read_text())
-    (folder / "vocab.json").write_text(json.dumps({**vocabulary, "": len(vocabulary)}))  # by this CTranslate2 tells that it is multilingual
-    names = ["startoftranscript", *TONGUES, "translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps"]
-    names += [f"{n * 0.02:.2f}" for n in range(1501)]
-    end = "<|endoftext|>"
-    tokenizer = WhisperTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=end, bos_token=end, eos_token=end,
-                                     additional_special_tokens=[f"<|{name}|>" for name in names])
-    special = {name: tokenizer.convert_tokens_to_ids(name) for name in [end, *(f"<|{name}|>" for name in names)]}
-    last, begin = special[end], special["<|startoftranscript|>"]
-    quiet = [n for n in range(len(tokenizer)) if n != last and not re.fullmatch(r" ?[a-z0-9]+", tokenizer.decode([n]) if n < last else "")]
-    torch.manual_seed(0)
-    model = WhisperForConditionalGeneration(WhisperConfig(
-        vocab_size=len(tokenizer), d_model=64, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
-        encoder_ffn_dim=128, decoder_ffn_dim=128, init_std=0.1, bos_token_id=last, eos_token_id=last, pad_token_id=last,
-        decoder_start_token_id=begin))
-    with torch.no_grad():
-        decoder = model.model.decoder
-        for layer in decoder.layers:  # the more it looks at the sound, the more what it writes depends on it
-            for part, factor in (("q_proj", 10), ("k_proj", 10), ("v_proj", 3), ("out_proj", 3)):
-                getattr(layer.encoder_attn, part).weight.mul_(factor)
-        model.model.encoder.conv1.weight.mul_(3)
-        tokens, places = decoder.embed_tokens.weight, decoder.embed_positions.weight
-        tokens[last] = 0.1 * torch.randn(64)
-        tokens[begin], places[0] = 0, 0  # so that the sound alone chooses a language
-        places[3:14] -= 10 * tokens[last]
-        tokens[tokenizer.convert_tokens_to_ids("7")] = -tokens[last]
-        places[14:] = 100 * tokens[last]
-    model.generation_config = GenerationConfig(lang_to_id={f"<|{one}|>": special[f"<|{one}|>"] for one in TONGUES}, eos_token_id=last,
-                                               suppress_tokens=quiet, begin_suppress_tokens=[last], decoder_start_token_id=begin)
-    for part in (model, tokenizer, WhisperFeatureExtractor()):
-        part.save_pretrained(folder / "transformers")
-    made = folder / "ctranslate2"
-    TransformersConverter(str(folder / "transformers"), copy_files=["tokenizer.json", "preprocessor_config.json"]).convert(str(made))
-    return str(made)
-
-
-def make_aligner(folder: Path, letters: str, seed: int = 1) -> str:
-    """A wav2vec2 of two layers that tells these letters."""
-    import torch
-    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Processor
-
-    folder.mkdir()
-    names = ["<pad>", "<s>", "</s>", "<unk>", "|", *letters]
-    (folder / "vocab.json").write_text(json.dumps({name: n for n, name in enumerate(names)}))
-    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(do_normalize=True), Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))).save_pretrained(folder)
-    torch.manual_seed(seed)
-    model = Wav2Vec2ForCTC(Wav2Vec2Config(
-        vocab_size=len(names), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2))
-    with torch.no_grad():
-        model.lm_head.weight.mul_(20)
-        model.lm_head.bias[0] += 3  # blanks are frequent
-    model.save_pretrained(folder)
-    return str(folder)
+SENTENCES = checkpoints.SENTENCES[:5]
 
 
 @pytest.fixture(scope="module", autouse=True)
