@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TextIO
 
 import ray
@@ -103,6 +103,12 @@ def give_up_after(seconds: float, reason: str) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
         if _witness is not None:
             witness.ends.remote(item)
+
+
+def watch_of(engine: Any, stage: str, limit: float) -> Callable[[int], AbstractContextManager]:
+    """What stands around an engine's work on so many items: each may take `limit` s, or as long as the engine says that it may (`longest`)."""
+    limit = max(limit, getattr(engine, "longest", 0.0))
+    return lambda count: give_up_after(limit * count, f"{stage} took more than {limit * count:g} s: given up")
 
 
 @functools.cache

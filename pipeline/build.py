@@ -88,7 +88,8 @@ def _check_named(config: Config, listing: Listing) -> None:
     named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
     played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
     spoken = ("utterance", "conversation")
-    labels = len({clip.uri if clip.uri in played else clip.label for clip in named if not clip.piece and clip.role not in (*spoken, "stem")})
+    open_ = [clip.uri in played or (config.labeler is not None and not clip.label) for clip in named]  # of any label
+    labels = len({clip.uri if any_ else clip.label for clip, any_ in zip(named, open_) if not clip.piece and clip.role not in (*spoken, "stem")})
     pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:
         if edit.endswith("_speaker"):
@@ -109,7 +110,7 @@ def _check_named(config: Config, listing: Listing) -> None:
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
     """Both phases and the end, on a connected Ray; `clips` are another run's, if they are taken from there."""
     render, stages = pair_steps(config), config.resources
-    for steps in (render, clip_steps(config)):
+    for steps in (render, clip_steps(config)) if clips is None else (render,):
         run.check_place(steps)
     real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith((soundfont.SCHEME, espeak.SCHEME))), None)
     run.check_nodes(storage, real)
@@ -154,8 +155,8 @@ def pair_steps(config: Config) -> list[run.Step]:
 def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
     audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
-    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, engines.specifications(config),
-                          tuple(config.filters.rules))
+    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.clips.time_limit,
+                          engines.specifications(config), tuple(config.filters.rules))
 
 
 def clip_work(config: Config, root: str, labels: tuple[str, ...] = ()) -> clip_phase.ClipWork:
@@ -210,7 +211,7 @@ def _take_clips(other: Storage, join_db: float) -> pd.DataFrame:
         clips = read_table(other, "clips/clips.parquet").to_pandas()
     except FileNotFoundError:
         raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
-    clips["editable"] = [len(stretches(*from_json(words), join_db)) if words else 0 for words in clips["words"]]
+    clips["editable"] = [len(stretches(*from_json(words), join_db)) if words else known for words, known in zip(clips["words"], clips["editable"])]
     clips["tar"] = [tar if "://" in tar or tar.startswith("/") else other.path(tar) for tar in clips["tar"]]
     return clips
 

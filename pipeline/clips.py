@@ -5,7 +5,6 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -17,7 +16,7 @@ from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import concat, schema_of, table_of, write_table
 from pipeline import commit
-from pipeline.alone import give_up_after
+from pipeline.alone import give_up_after, watch_of
 from stages.diarize import diarize
 from stages.engines import espeak, registry
 from stages.ingest import Gates, ingest, store
@@ -108,13 +107,8 @@ def _stage_of(stage: str, state: dict, work: ClipWork, mine: Callable[[Clip], bo
     if not places:
         return state
     engine = registry.load(KINDS[stage], work.spec(KINDS[stage])) if wanted else None
-    started, limit = time.perf_counter(), work.gates.time_limit
-
-    def watch(count: int) -> AbstractContextManager:
-        return give_up_after(limit * count, f"{stage} took more than {limit * count:g} s: given up")
-
-    todo = [state["clips"][n] for n in places]
-    made = dict(zip(places, function(todo, engine, watch)))
+    started, todo = time.perf_counter(), [state["clips"][n] for n in places]
+    made = dict(zip(places, function(todo, engine, watch_of(engine, stage, work.gates.time_limit))))
     clips = [given for n, clip in enumerate(state["clips"]) for given in made.get(n, [clip])]
     return {**state, "clips": clips, "stages": [*state["stages"], _stage(stage, started, todo, clips)]}
 

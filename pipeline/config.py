@@ -126,6 +126,12 @@ class Resources(Strict):
     gpus: float = Field(0, ge=0, le=64)
     actors: int | None = Field(None, ge=1)
 
+    @model_validator(mode="after")
+    def _a_gpu_has_a_pool(self):
+        if self.gpus and not self.actors:
+            raise ValueError("gpus needs actors, e.g. {gpus: 0.5, actors: 2}: processes that hold a model and stay")
+        return self
+
 
 class Stages(Strict):
     ingest: Resources = Resources()
@@ -197,6 +203,12 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _gates_have_their_engines(self):
+        if self.clips.clap_label is not None and self.scorers.clap is None:
+            raise ValueError("clips.clap_label: no scorer tells it; name one as scorers.clap, e.g. {engine: laion_clap}, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _conversations_are_told_apart(self):
         for n, source in enumerate(self.sources):
             if getattr(source, "conversation", False) and (source.domain != "speech" or source.separate or self.diarizer is None):
@@ -206,13 +218,22 @@ class Config(Strict):
     @property
     def engines(self) -> dict[str, Engine]:
         """The engines that the configuration names, by kind."""
-        named = {"separator": self.separator, "diarizer": self.diarizer, "transcriber": self.transcriber, "labeler": self.labeler,
+        labeler = self.labeler
+        if labeler is not None and labeler.engine == "clap" and self.scorers.clap is not None:
+            labeler = Engine.model_validate({"scorer": self.scorers.clap.model_dump(), **labeler.model_dump()})  # the same, held once
+        named = {"separator": self.separator, "diarizer": self.diarizer, "transcriber": self.transcriber, "labeler": labeler,
                  "scorer": self.scorers.clap, "recognizer": self.scorers.asr, "synthesizer": self.synthesizer}
         return {kind: engine for kind, engine in named.items() if engine is not None}
 
     def identity(self) -> dict:
-        """All of it that decides the bytes of a run."""
-        return self.model_dump(mode="json", exclude={"resources"})
+        """All of it that decides the bytes of a run: not how many items an engine takes at once, nor where it runs."""
+        return _without(self.model_dump(mode="json", exclude={"resources"}), ("batch", "device"))
+
+
+def _without(value: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(each, names) for key, each in value.items() if key not in names}
+    return [_without(each, names) for each in value] if isinstance(value, list) else value
 
 
 def nearest(word: str, known) -> str:

@@ -40,7 +40,10 @@ def check(engines: list[tuple[str, str, Resources]]) -> None:
     Raises:
         RequestError: one cannot be loaded, or takes its process down.
     """
-    tries = [(kind, spec, _load.options(num_cpus=r.cpus, num_gpus=r.gpus, max_retries=0).remote(kind, spec)) for kind, spec, r in engines]
+    tries = []
+    for kind, spec, r in engines:
+        load = _load_and_end if r.actors else _load  # what a pool is to hold, no other process keeps
+        tries.append((kind, spec, load.options(num_cpus=r.cpus, num_gpus=r.gpus, max_retries=0).remote(kind, spec)))
     for kind, spec, loading in tries:
         try:
             ray.get(loading)
@@ -55,4 +58,9 @@ def check(engines: list[tuple[str, str, Resources]]) -> None:
 
 @ray.remote
 def _load(kind: str, spec: str) -> None:
+    registry.load(kind, json.loads(spec))
+
+
+@ray.remote(max_calls=1)
+def _load_and_end(kind: str, spec: str) -> None:
     registry.load(kind, json.loads(spec))

@@ -15,6 +15,7 @@ from manifests.part import Part
 from manifests.scene import Rendered, Scene
 from manifests.storage import Storage, split_uri
 from pipeline import commit
+from pipeline.alone import watch_of
 from stages.edit import edit, sides
 from stages.engines import registry
 from stages.filter import Rule, judge
@@ -22,7 +23,7 @@ from stages.hear import hear
 from stages.instruct import SPEECH_WORDINGS, instruct, instruct_speaker, instruct_speech
 from stages.render import render
 from stages.scenes import conversation, piece, separated, soundscape, utterance
-from stages.score import change_db, quiet_fault, score, score_levels
+from stages.score import quiet_fault, score, score_conversation
 from stages.score_clap import HEARD_AS, score_clap
 from stages.score_speech import score_speech
 from stages.shard import shard
@@ -30,6 +31,7 @@ from stages.shard import shard
 TAR = "shard.tar"
 HEARD = ("event", "track", "speech", "voice")  # roles of stems that count as events
 SPOKEN = ("utterance", "conversation")  # kinds of scene that are speech
+OVER_GROUND = ("soundscape", "remix")  # whose first stem is a background
 REAL = ("separated", "remix")  # kinds of scene in which one side is a recording as it was
 
 
@@ -43,6 +45,7 @@ class PairWork:
     channels: int
     samples: int
     join_db: float
+    time_limit: float  # s
     engines: dict[str, str]  # specification by kind, JSON text
     rules: tuple[Rule, ...]
 
@@ -99,7 +102,7 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     for pair in made:
         pair.reason = quiet_fault(rendered, pair.edited)
         _describe(pair, scene, item["clips"], rendered.seconds / len(pairs))
-    unlabelled = scene.kind == "soundscape" and not scene.stems[0].label and "scorer" in work.engines
+    unlabelled = scene.kind in OVER_GROUND and not scene.stems[0].label and "scorer" in work.engines
     rendered.audio = rendered.audio[:1] if unlabelled else []  # that background is yet to be listened to
     return rendered
 
@@ -152,7 +155,7 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     elif scene.kind == "conversation":
         pair.speaker_overlap = about.speaker_overlap
     else:
-        pair.params["background_checked"] = bool(scene.stems[0].label) or scene.kind != "soundscape"
+        pair.params["background_checked"] = bool(scene.stems[0].label) or scene.kind not in OVER_GROUND
         pair.params["snr_db"] = scene.stems[pair.edited[0]].snr_db
         pair.separation_error_db = about.separation_error_db
         pair.leak_db = about.leak_db if pair.edit == "extract" else None
@@ -175,8 +178,7 @@ def score_part(state: dict, work: PairWork) -> dict:
             if item["kind"] == "utterance":
                 score_speech(pair, rendered.scene, item["clips"])
             elif item["kind"] == "conversation":
-                score_levels(pair)
-                pair.change_db = change_db(pair)
+                score_conversation(pair)
             else:
                 score(rendered, pair)
     state["stages"].append(_stage("score", started, state["scenes"]))
@@ -185,12 +187,13 @@ def score_part(state: dict, work: PairWork) -> dict:
 
 def clap_part(state: dict, work: PairWork) -> dict:
     """Hold what is heard on a part's pairs against what should be."""
-    return _listen("clap", "scorer", HEARD_AS, state, work, lambda scenes, engine: score_clap(scenes, work.rate, engine))
+    return _listen("clap", "scorer", HEARD_AS, state, work, lambda scenes, engine, watch: score_clap(scenes, work.rate, engine, watch))
 
 
 def hear_part(state: dict, work: PairWork) -> dict:
     """Hear what is said on both sides of a part's speech pairs."""
-    return _listen("hear", "recognizer", SPEECH_WORDINGS, state, work, lambda scenes, engine: hear([pair for _, pairs in scenes for pair in pairs], engine))
+    return _listen("hear", "recognizer", SPEECH_WORDINGS, state, work,
+                   lambda scenes, engine, watch: hear([pair for _, pairs in scenes for pair in pairs], engine, watch))
 
 
 def _listen(stage: str, kind: str, edits: Container[str], state: dict, work: PairWork, function: Callable) -> dict:
@@ -200,7 +203,8 @@ def _listen(stage: str, kind: str, edits: Container[str], state: dict, work: Pai
     scenes = [(rendered, pairs) for rendered, pairs in scenes if pairs]
     if not scenes:
         return state
-    function(scenes, registry.load(kind, json.loads(work.engines[kind])))
+    engine = registry.load(kind, json.loads(work.engines[kind]))
+    function(scenes, engine, watch_of(engine, stage, work.time_limit))
     spent, pairs = time.perf_counter() - started, [pair for _, pairs in scenes for pair in pairs]
     for pair in pairs:
         pair.seconds_score += spent / len(pairs)

@@ -215,7 +215,7 @@ def _charts(pairs: pd.DataFrame, rules: list[dict]) -> list[dict]:
     for title, unit, scores in CHARTS:
         values = {score: pairs[score].to_numpy(float, na_value=np.nan) for score in scores}
         if len(scores) > 1:
-            series = {score.removesuffix("_lufs"): value[kept] for score, value in values.items()}
+            series = {score.removesuffix("_lufs").removeprefix("clap_"): value[kept] for score, value in values.items()}
         else:
             series = {"kept": values[scores[0]][kept], "rejected": values[scores[0]][~kept]}
         drawn = histogram(series, stacked=len(scores) == 1)

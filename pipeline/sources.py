@@ -195,8 +195,8 @@ def windows(listing: Listing, seconds: float, utterance: float = 30.0) -> list[C
             clip.reason = f"{end - clip.start:.0f} s with one transcript (at most {utterance:g} s): give start and end of each sentence"
             continue
         if clip.role == "conversation":
-            starts = [clip.start + n * seconds for n in range(max(1, int((end - clip.start) / seconds)))]
-            found.extend(replace(clip, start=start, end=min(end, start + seconds)) for start in starts)
+            count = max(1, int((end - clip.start) / seconds + 0.5))  # a rest of under half a scene is left
+            found.extend(replace(clip, start=clip.start + n * seconds, end=min(end, clip.start + (n + 1) * seconds)) for n in range(count))
             continue
         longest = min(WINDOW_SCENES * seconds, utterance / 1.5) if clip.role == "utterance" else WINDOW_SCENES * seconds
         size = end - clip.start if whole else longest

@@ -36,7 +36,7 @@ def diarize(windows: list[tuple[Clip, np.ndarray]], rate: int, diarizer: Diarize
 def _told(clip: Clip, found: list[Turn] | Rejected, seconds: float, gates: Gates) -> Clip:
     if isinstance(found, Rejected):
         return replace(clip, reason=str(found))
-    rounded = [Turn(one.speaker, round(max(0.0, one.start), PLACES), round(min(seconds, one.end), PLACES)) for one in found
+    rounded = [Turn(str(one.speaker), round(max(0.0, float(one.start)), PLACES), round(min(seconds, float(one.end)), PLACES)) for one in found
                if one.start < one.end]  # NaN is not
     turns = [turn for turn in rounded if turn.start < turn.end]
     overlap = overlap_of(turns)

@@ -43,6 +43,10 @@ class Gates:
                 raise ValueError(f"{name} goes from {low:g} to {high:g}; write the shorter first")
         if not self.stem_lu > 0:
             raise ValueError(f"stem_lu is {self.stem_lu:g}; write LU under the recording, more than 0")
+        if self.clap_label is not None and not -1 <= self.clap_label <= 1:
+            raise ValueError(f"clap_label is {self.clap_label:g}; write a similarity, from -1 to 1")
+        if not self.speaker_seconds >= 0:
+            raise ValueError(f"speaker_seconds is {self.speaker_seconds:g}; write seconds, at least 0")
         if not 0 <= self.speaker_overlap <= 1:
             raise ValueError(f"speaker_overlap is {self.speaker_overlap:g}; write a share, from 0 to 1")
         if not 0 < self.time_limit < float("inf"):

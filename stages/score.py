@@ -45,10 +45,21 @@ def score_levels(pair: Pair) -> None:
         setattr(pair, f"{side}_peak_dbfs", peak_dbfs(samples))
 
 
+def score_conversation(pair: Pair) -> None:
+    """Fill in the signal scores of a pair of a conversation."""
+    started = time.perf_counter()
+    score_levels(pair)
+    pair.change_db = change_db(pair)
+    pair.seconds_score = time.perf_counter() - started
+
+
 def change_db(pair: Pair) -> float:
-    """Power of target less source over that of the stronger of the two, in the edited spans: dB, floored at -120; both sides are of one length."""
+    """Power of target less source over that of the stronger of the two, in the edited spans: dB, floored at -120; both sides are of one length.
+
+    What is extracted stays as it is, and all else is changed: then it is of the whole.
+    """
     power = np.zeros(3)
-    for start, end in pair.edit_spans:
+    for start, end in [[0.0, pair.duration_s]] if pair.edit.startswith("extract") else pair.edit_spans:
         source, target = (side[:, round(start * pair.sample_rate) : round(end * pair.sample_rate)].astype(np.float32) for side in (pair.source, pair.target))
         power += [np.square(audio).sum(dtype=np.float64) for audio in (target - source, source, target)]
     return float(max(SILENT, 10 * np.log10(power[0] / power[1:].max()))) if power[0] > 0 else SILENT

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from manifests.clip import Clip
-from manifests.errors import Rejected
+from manifests.errors import Rejected, RunError
 from manifests.pair import Pair
 from manifests.scene import Rendered
 from stages.batches import Watch, in_batches
@@ -138,4 +138,12 @@ def _ask(scorer: TextAudioScorer, asked: list[tuple[np.ndarray, list[str]]], rat
         audio = [a.astype(np.float32) / 32768 if a.dtype == np.int16 else a for a, _ in some]
         return scorer.score(audio, rate, [[PROMPT.format(text) for text in texts] for _, texts in some])
 
-    return [None if isinstance(values, Rejected) else values for values in in_batches(scorer, asked, score, watch)]
+    return [_checked(scorer, values, len(texts)) for values, (_, texts) in zip(in_batches(scorer, asked, score, watch), asked)]
+
+
+def _checked(scorer: TextAudioScorer, values: np.ndarray | Rejected, count: int) -> np.ndarray | None:
+    if isinstance(values, Rejected):
+        return None
+    if np.shape(values) != (count,):
+        raise RunError(f"scorer: {type(scorer).__name__} gave similarities of the shape {np.shape(values)} for {count} texts")
+    return np.asarray(values, np.float32) if np.isfinite(values).all() else None

@@ -94,7 +94,9 @@ def _checked(found: Transcript | Rejected, seconds: float) -> Transcript | Rejec
     ordered = (times[:, 0] < times[:, 1]).all() and (np.diff(times[:, 0]) >= 0).all()  # NaN is not
     if not (ordered and 0 <= times[0, 0] and times[-1, 1] <= seconds + 0.1):
         return Rejected("the transcriber tells no times for its words that could be")
-    return found
+    sure = found.confidence is not None and np.isfinite(found.confidence)
+    words = [Word(word.text, float(word.start), float(word.end)) for word in found.words]
+    return replace(found, words=words, confidence=float(found.confidence) if sure else None)
 
 
 def _power(audio: np.ndarray, rate: int) -> tuple[np.ndarray, float]:

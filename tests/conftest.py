@@ -12,7 +12,7 @@ import yaml
 from cluster import Head, short_folder
 from recordings import configuration, make_sounds
 
-from stages.engines.registry import SILENCE
+from stages.engines import SILENCE
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))  # "default" looks for new examples

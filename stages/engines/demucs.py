@@ -9,7 +9,7 @@ answered and then downloads from another server, HF_HUB_OFFLINE or not, with a p
 What loading may run. The package loads its .th files as free pickles (weights_only=False). Here they are loaded with
 weights_only=True, and what they may name beside tensors is the three model classes, Fraction, and NumPy's numbers. A file of the hub
 is of safetensors, but it names the class to import and call, so it is to be trusted as code is. Nothing reports usage; of
-`registry.SILENCE`, HF_HUB_DISABLE_TELEMETRY is what concerns huggingface_hub.
+`stages.engines.SILENCE`, HF_HUB_DISABLE_TELEMETRY is what concerns huggingface_hub.
 """
 
 import contextlib

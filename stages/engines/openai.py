@@ -82,13 +82,15 @@ class OpenAI:
         if not 1 <= batch <= 256:
             raise ValueError(f"batch is {batch}; 1 to 256")
         self.model, self.retries, self.timeout, self.batch = model, retries, timeout, batch
+        self.longest = (retries + 1) * 2 * (timeout + LONGEST_WAIT)  # s that an item may rightly take: each try may be made without the schema too
         self._url, self._key = url.rstrip("/"), os.environ.get(key_env, "").strip()
         if not re.fullmatch(r"[!-~]*", self._key):
             raise RequestError("key_env: the variable that it names holds no key: a key is printable ASCII without spaces")
         self._answers = Answers(cache, engine="openai", model=model, temperature=TEMPERATURE)
         try:
-            with _Straight() as session, session.get(f"{self._url}/models", auth=self._sign, timeout=timeout, stream=True):
-                pass
+            with _Straight() as session, session.get(f"{self._url}/models", auth=self._sign, timeout=timeout, stream=True) as answer:
+                if answer.status_code in (401, 403):
+                    raise RequestError(f"key_env: the server at {self._url} refuses the key (status {answer.status_code})")
         except requests.RequestException as error:
             raise RequestError(f"url: no server answers at {self._url} ({type(error).__name__}); start it, or correct url") from None
 

@@ -3,7 +3,8 @@
 Every method takes a list of items, so that a model may work on them as one batch, and gives a list of as many answers in their
 order; the answer to one item does not depend on the others. `Rejected` in the place of an answer says why that item has none.
 Audio is float32 (channels, samples) at the given rate (Hz), of any length from one sample on. An engine is given at most as many
-items at once as its attribute `batch` says (without one: 1), and half of them again where it runs out of memory.
+items at once as its attribute `batch` says (without one: 1), and half of them again where it runs out of memory. In a build it may
+take `clips.time_limit` for each, or `longest` (s) where it has such an attribute and that is more; then its process is ended.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ What reaches the network. A pipeline that is named as on the hub is fetched, wit
 what a local config.yaml leaves to the hub: models that it names as on the hub, and those of its segmentation, embedding and plda that
 it does not name, the plda even where the clustering needs none. In a local folder name them all, as $model/segmentation and so on; with
 HF_HUB_OFFLINE=1 a name of the hub is looked for in its cache alone. The package reports each model and pipeline that is loaded, and the
-length of each recording, to otel.pyannote.ai unless PYANNOTE_METRICS_ENABLED=0 is set before it is imported, which `registry.SILENCE`
+length of each recording, to otel.pyannote.ai unless PYANNOTE_METRICS_ENABLED=0 is set before it is imported, which `stages.engines.SILENCE`
 does; its thread for that is started all the same, and has nothing to send.
 """
 

@@ -2,10 +2,10 @@
 
 import importlib
 import json
-import os
 from functools import lru_cache
 from typing import Any
 
+from manifests.clip import TIERS
 from manifests.errors import RequestError
 
 NAMED = {
@@ -18,7 +18,8 @@ NAMED = {
     "synthesizer": {"espeak": "stages.engines.espeak:Espeak"},
 }
 EXTRA = ("torch", "torchaudio", "torchvision", "demucs", "whisperx", "faster_whisper", "laion_clap", "pyannote", "transformers")  # of the extra [engines]
-SILENCE = {"PYANNOTE_METRICS_ENABLED": "0", "WANDB_MODE": "disabled", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+METHODS = {"separator": "separate", "transcriber": "transcribe", "recognizer": "hear", "diarizer": "diarize", "scorer": "score", "labeler": "label",
+           "synthesizer": "speak"}
 
 
 def load(kind: str, spec: dict[str, Any]) -> Any:
@@ -42,11 +43,8 @@ def _load(kind: str, spec: str) -> Any:
     module, colon, member = path.partition(":")
     if not colon:
         raise RequestError(f"{kind}: unknown engine '{name}'; one of {', '.join(NAMED[kind])}, or package.module:Class")
-    for key, value in SILENCE.items():
-        os.environ.setdefault(key, value)
     try:
-        made = getattr(importlib.import_module(module), member)
-        return made(**options)
+        return _fit(kind, getattr(importlib.import_module(module), member)(**options))
     except ModuleNotFoundError as error:
         if name in NAMED[kind] and error.name and error.name.partition(".")[0] in EXTRA:
             raise RequestError(f"{kind}: engine '{name}' needs {error.name}: pip install 'audioedit[engines]'") from None
@@ -57,3 +55,12 @@ def _load(kind: str, spec: str) -> Any:
         raise RequestError(f"{kind}: engine '{name}' cannot be loaded: {error}") from None
     except (TypeError, ValueError) as error:  # of a path that names no module too
         raise RequestError(f"{kind}: engine '{name}' does not take these options: {error}") from None
+
+
+def _fit(kind: str, engine: Any) -> Any:
+    """An engine, once it is sure that it has what its protocol asks for."""
+    if not callable(getattr(engine, METHODS[kind], None)):
+        raise RequestError(f"it is no {kind}: it has no method {METHODS[kind]}")
+    if kind == "separator" and getattr(engine, "tier", None) not in TIERS:
+        raise RequestError(f"it is no separator: its attribute tier is none of {', '.join(TIERS)}")
+    return engine

@@ -9,7 +9,7 @@ stdout, hides why a checkpoint cannot be loaded, and leaves out the normalisatio
 `model` and `align` by path need no network, nor does the detector, which the package carries. Names need it, or the caches of
 huggingface_hub; for de, en, es, fr and it the package's choice are torchaudio's aligners, whose cache is $TORCH_HOME and which know no
 HF_HUB_OFFLINE. All pickles are loaded with weights_only=True but the detector's: pyannote loads that freely, so it is to be trusted as
-the code of whisperx is. pyannote reports usage unless PYANNOTE_METRICS_ENABLED is 0, as `registry.SILENCE` has it.
+the code of whisperx is. pyannote reports usage unless PYANNOTE_METRICS_ENABLED is 0, as `stages.engines.SILENCE` has it.
 """
 
 import logging
@@ -18,6 +18,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class WhisperX:
     Args:
         model: a size (large-v3), a name on the hub, or a folder of CTranslate2's format with its tokenizer.json.
         align: wav2vec2 checkpoints (transformers' with a CTC head, or a bundle of torchaudio's by its name) by language; for languages
-            that are not named, the package's. Each is loaded when it is first needed, and kept.
+            that are not named, the package's, each loaded when it is first needed.
         language: of every utterance, ISO 639-1.
         compute_type: of CTranslate2; "default" is float16 on a GPU and float32 on a CPU.
         batch: utterances at once, and chunks of them.
@@ -95,6 +96,8 @@ class WhisperX:
             raise ValueError(f"language is '{language}'; {model} knows {', '.join(sorted(self._tongues))}")
         numerals = find_numeral_symbol_tokens(self._tokenizer(min(self._tongues)))
         self._options = replace(loaded.options, suppress_tokens=[-1, *numerals])  # -1: those that the checkpoint suppresses
+        for tongue in self._names:
+            self._aligner(tongue)
 
     def transcribe(self, speech: list[Speech], rate: int) -> list[Transcript | Rejected]:
         """See `protocols.Transcriber`.
@@ -234,6 +237,7 @@ def _load_aligner(name: str, device: str, spaced: bool) -> _Aligner:
     bundle = getattr(torchaudio.pipelines, name, None)
     with torch.random.fork_rng(devices=[]):
         if isinstance(bundle, torchaudio.pipelines.Wav2Vec2ASRBundle):
+            _check_bundle(name, bundle)
             model = bundle.get_model(dl_kwargs={"weights_only": True, "progress": False}).to(device).requires_grad_(False)
             letters = {letter.lower(): n for n, letter in enumerate(bundle.get_labels())}
             return _Aligner(letters, 0, "|" if spaced else "", lambda audio: model(torch.from_numpy(audio)[None].to(device))[0][0])
@@ -248,3 +252,13 @@ def _load_aligner(name: str, device: str, spaced: bool) -> _Aligner:
     letters = {letter.lower(): n for letter, n in processor.tokenizer.get_vocab().items()}
     blank, gap, prepare = letters.get("[pad]", letters.get("<pad>", 0)), "|" if spaced and "|" in letters else "", processor.feature_extractor
     return _Aligner(letters, blank, gap, lambda audio: model(prepare(audio, sampling_rate=RATE, return_tensors="pt").input_values.to(device)).logits[0])
+
+
+def _check_bundle(name: str, bundle: Any) -> None:
+    """Refuse to fetch what torchaudio would fetch whether or not the hub may be asked."""
+    import torch
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(bundle._path).name
+    if HF_HUB_OFFLINE and not file.exists():
+        raise RequestError(f"align: {name} of torchaudio is not at {file}, and HF_HUB_OFFLINE is set; put it there, or name an aligner's folder in align")

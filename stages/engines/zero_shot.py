@@ -117,4 +117,8 @@ def _read(path: str) -> list[str]:
 
 
 def _distinct(labels: list[str]) -> list[str]:
-    return [*dict.fromkeys(label.strip() for label in labels if label.strip())]
+    """Labels as they are first written, without those that differ in case or spaces alone."""
+    found: dict[str, str] = {}
+    for label in filter(None, (" ".join(label.split()) for label in labels)):
+        found.setdefault(label.casefold(), label)
+    return [*found.values()]

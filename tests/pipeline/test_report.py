@@ -82,14 +82,14 @@ def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.
     run = Storage(root)
     clip = Clip(f"/sounds/{label}.wav", 0, 1, 0, "sound", "demo", label, role="event", peak_dbfs=-1.0, license=label)
     rejected = [Clip(f"/sounds/{label}-{n}.wav", 0, 0, 0, "sound", "demo", reason=f"no event: {label} for 0.{n} s (from 0.5 to 6 s)") for n in range(3)]
-    work = clip_phase.ClipWork(run.root, RATE, channels, seconds, None, "", "", "")
+    work = clip_phase.ClipWork(run.root, RATE, channels, seconds, None, {}, ())
     ingested = {"stage": "ingest", "seconds": 2.0, "items": 1, "bytes": 0}
     state = {"part": Part("clips", 0, [clip]), "clips": [(clip, tone(440, 1)[None]), *((r, None) for r in rejected)], "stages": [ingested]}
     clip_phase.commit_clips(state, work)
     clip_phase.gather(run, [])
     finish.write_sources(run, Listing({c.uri: SourceFile(c.uri, 0) for c in (clip, *rejected)}, [], ""))
 
-    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, None, tuple(Filters().rules))
+    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, 60.0, {}, tuple(Filters().rules))
     for number, split in enumerate(SPLITS):
         made = [pair_of(edit, split, 10 * number + n, channels, seconds, label, (0.5 * seconds, 0.75 * seconds))
                 for n, edit in enumerate(("add", "add", "remove", "replace"))]
@@ -328,7 +328,9 @@ def test_stages_stand_in_the_order_of_the_chain_with_their_shares(tmp_path):
     write_table(run, "quality/stages.parquet", pa.Table.from_pylist(rows))
     found = report._stages(run)
     assert [row["stage"] for row in found] == [*report.STAGES, "another"]
-    assert [row["share"] for row in found[-3:]] == pytest.approx([1 / 17, 4 / 17, 2 / 17])
+    total = 2 * (len(rows) - 1) + 1  # "shard" stands there twice
+    shares = dict(zip([*report.STAGES, "another"], [2 / total] * len(found))) | {"score": 1 / total, "shard": 4 / total}
+    assert {row["stage"]: row["share"] for row in found} == pytest.approx(shares)
 
 
 def test_a_run_in_an_object_store_with_another_runs_clips():

@@ -146,7 +146,7 @@ def test_resources_that_can_never_be_placed():
     with pytest.raises(RequestError, match="pools want 2 CPUs and a task 1 more; the cluster has 2"):
         check_place([Step(work, CPU), Step(commit, Resources(cpus=1, actors=2))])
     with pytest.raises(RequestError, match="GPU"):
-        check_place([Step(work, Resources(gpus=1))])
+        check_place([Step(work, Resources(gpus=1, actors=1))])
 
 
 def test_a_node_that_cannot_read_is_named(tmp_path):

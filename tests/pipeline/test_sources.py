@@ -429,8 +429,8 @@ def test_a_conversation_is_cut_into_windows_of_one_scene(length, start, end, sec
     assert found[0].start == start and {w.role for w in found} == {"conversation"}
     assert all(one.end == pytest.approx(two.start) for one, two in zip(found, found[1:]))
     assert [w.end - w.start for w in found[:-1]] == pytest.approx([seconds] * (len(found) - 1))
-    assert found[-1].end <= last < found[-1].end + seconds + 1e-6  # under a scene is left over
-    assert found[-1].end - found[-1].start == pytest.approx(min(seconds, last - start))  # a conversation shorter than a scene is one window
+    assert found[-1].end <= last < found[-1].end + seconds / 2 + 1e-6  # under half a scene is left over
+    assert len(found) == 1 or found[-1].end - found[-1].start > seconds / 2 - 1e-6
 
 
 def test_what_is_separated_weighs_as_many_recordings_as_it_is_heard_in():

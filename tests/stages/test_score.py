@@ -123,6 +123,6 @@ def test_what_was_changed_is_held_against_the_stronger_side_in_the_edited_span(a
     more = np.zeros_like(tone)
     more[:, 500:1500] = np.rint(added * tone[:, 500:1500])
     source = tone if added < 1 else np.zeros_like(tone)
-    pair = Pair("k", "s", "add", "real", "real", "sound", "en", "train", 0, sample_rate=1000, edit_spans=[[0.5, 1.0], [1.0, 1.5]])
+    pair = Pair("k", "s", "add", "real", "real", "sound", "en", "train", 0, sample_rate=1000, edit_spans=[[0.5, 1.0], [1.0, 1.5]], duration_s=2.0)
     pair.source, pair.target = source, source + more
     assert change_db(pair) == pytest.approx(expected, abs=0.02)

@@ -18,7 +18,7 @@ import yaml
 from checkpoints import LINKED, configure_diarization, make_diarization_networks
 
 from manifests.errors import Rejected, RequestError
-from stages.engines import registry
+from stages.engines import SILENCE, registry
 from stages.engines.espeak import Espeak
 from stages.engines.protocols import Turn
 from stages.engines.pyannote import RATE, Pyannote
@@ -35,7 +35,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
     """A pipeline of the form of community-1: powerset segmentation, embeddings, PLDA, VBx. Its networks are small and of random weights."""
-    for key, value in registry.SILENCE.items():
+    for key, value in SILENCE.items():
         os.environ.setdefault(key, value)
     made = tmp_path_factory.mktemp("pipeline")
     with warnings.catch_warnings(action="ignore"):
@@ -243,7 +243,7 @@ sys.addaudithook(watch)
 import numpy as np
 import torch
 
-from stages.engines import registry
+from stages.engines import SILENCE, registry
 
 def state():
     return {
@@ -279,7 +279,7 @@ def test_nothing_is_sent_or_said_and_nothing_of_the_process_is_changed(random_we
     """In a process of its own, from the import on; where the environment asks for reports, one is tried, which shows that they would be seen."""
     audio = dialogue[0][:, : 3 * RATE]
     np.save(tmp_path / "audio.npy", audio)
-    environment = {key: value for key, value in os.environ.items() if key not in registry.SILENCE} | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = {key: value for key, value in os.environ.items() if key not in SILENCE} | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", IN_A_PROCESS, trained, str(tmp_path / "audio.npy")], env=environment, cwd=tmp_path,
                           capture_output=True, text=True, timeout=100)
     assert done.stderr.partition("-----")[0] == "" and done.returncode == 0, done.stderr

@@ -14,9 +14,10 @@ from checkpoints import TONGUES, make_aligner, make_whisper
 
 from manifests.errors import Rejected, RequestError
 from manifests.speech import words_of
+from stages.engines import SILENCE
 from stages.engines.espeak import VOICES, Espeak
 from stages.engines.protocols import Speech, Transcript
-from stages.engines.registry import SILENCE, load
+from stages.engines.registry import load
 
 RATE = 16_000
 SENTENCES = checkpoints.SENTENCES[:5]
@@ -227,9 +228,8 @@ def test_missing_and_wrong_checkpoints_are_told(options, spoken, tmp_path):
     with pytest.raises(RuntimeError):
         load("recognizer", {"engine": "whisperx", **options, "model": str(tmp_path)})
     for wrong in (str(Path(options["model"]).parent / "transformers"), str(tmp_path)):
-        engine = load("transcriber", {"engine": "whisperx", **options, "align": {"en": wrong}})
         with pytest.raises(RequestError, match=re.escape(wrong)):
-            engine.transcribe([Speech(spoken[0], (SENTENCES[0],), "en")], RATE)
+            load("transcriber", {"engine": "whisperx", **options, "align": {"en": wrong}})
 
 
 def test_an_aligner_that_was_not_trained_to_write_is_refused(options, spoken, tmp_path):
@@ -239,8 +239,15 @@ def test_an_aligner_that_was_not_trained_to_write_is_refused(options, spoken, tm
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
     save_file({name: value for name, value in weights.items() if not name.startswith("lm_head")}, tmp_path / "model.safetensors", {"format": "pt"})
-    engine = load("transcriber", {"engine": "whisperx", **options, "align": {"en": str(tmp_path)}})
     with pytest.raises(RequestError, match="lm_head"):
+        load("transcriber", {"engine": "whisperx", **options, "align": {"en": str(tmp_path)}})
+
+
+def test_a_default_aligner_is_not_fetched_when_the_hub_may_not_be_asked(options, spoken, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    engine = load("transcriber", {"engine": "whisperx", **options, "align": None})
+    with pytest.raises(RequestError, match=f"WAV2VEC2.* is not at {tmp_path}.*HF_HUB_OFFLINE is set"):
         engine.transcribe([Speech(spoken[0], (SENTENCES[0],), "en")], RATE)
 
 
