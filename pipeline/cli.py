@@ -55,6 +55,23 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="RUN")
     status = command("status", _status, "say how far a run is, from any terminal", "audioedit status runs/demo")
     status.add_argument("folder", metavar="RUN")
+    edit = command("edit", _edit, "edit one recording by instruction",
+                   "audioedit edit MODEL --audio in.wav --instruction \"Remove the sound of 'rain' from the input audio.\" -o out.wav")
+    edit.add_argument("folder", metavar="MODEL")
+    edit.add_argument("--audio", required=True, metavar="IN", help="the recording, of any rate, channels and length")
+    edit.add_argument("--instruction", required=True, metavar="TEXT")
+    edit.add_argument("-o", dest="output", required=True, metavar="OUT", help="a .wav or .flac file, of the rate, channels and length of IN")
+    edit.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: the model's)")
+    edit.add_argument("--cfg", type=float, metavar="X", help="guidance scale (default: the model's)")
+    edit.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    edit.add_argument("--mllm", metavar="NAME", help="folder or hub name of the MLLM, in the place of the model's own")
+    official = command("import-official", _import_official, "turn Audio-Omni's published files into a MODEL folder",
+                       "audioedit import-official model.ckpt Audio-Omni.json -o audio-omni")
+    official.add_argument("checkpoint", metavar="CHECKPOINT", help=".ckpt or .safetensors")
+    official.add_argument("config", metavar="CONFIG.json")
+    official.add_argument("-o", dest="folder", required=True, metavar="MODEL", help="folder to write; must not exist or be empty")
+    official.add_argument("--vocab", metavar="FILE", help="the speech vocabulary, where the configuration's path does not exist")
+    official.add_argument("--mllm", metavar="NAME", help="folder or hub name of the MLLM (default: what the configuration names)")
     return parser
 
 
@@ -119,3 +136,49 @@ def _status(options: argparse.Namespace) -> int:
 
     print(status(options.folder))
     return 0
+
+
+def _edit(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    _check_model_extra()
+    from model.editor import Editor
+
+    if not options.output.lower().endswith((".wav", ".flac")):
+        raise RequestError(f"-o {options.output}: write a .wav or .flac file")
+    editor = Editor.from_pretrained(options.folder, mllm=options.mllm)
+    with tqdm(unit=" step", desc="edit", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = editor.edit(options.audio, options.instruction, steps=options.steps, guidance=options.cfg, seed=options.seed, progress=progress)
+    import soundfile
+
+    try:
+        soundfile.write(options.output, made.audio.T, made.rate, subtype="FLOAT" if options.output.lower().endswith(".wav") else "PCM_24")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise RequestError(f"-o {options.output}: cannot be written: {error}") from None
+    print(options.output)
+    return 0
+
+
+def _import_official(options: argparse.Namespace) -> int:
+    _check_model_extra()
+    from model.official import import_official
+
+    import_official(options.checkpoint, options.config, options.folder, options.vocab, options.mllm)
+    print(options.folder)
+    return 0
+
+
+def _check_model_extra() -> None:
+    """The model is no part of the core."""
+    try:
+        import diffusers  # noqa: F401
+        import jieba  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise RequestError(f"this command needs {error.name}: pip install 'audioedit[model]'") from None
