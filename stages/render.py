@@ -36,7 +36,7 @@ def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], 
     weighted = [k_weight(samples, scene.sample_rate) for samples in audio]
     own = [stem_loudness(samples, scene.sample_rate) for samples in weighted]
     for stem, lufs in zip(scene.stems, own):
-        if lufs <= SILENT and scene.kind not in ("utterance", "conversation"):  # a piece of speech may be a pause
+        if lufs <= SILENT and stem.role != "rest" and scene.kind not in ("utterance", "conversation"):  # a piece of speech may be a pause
             raise Rejected(f"'{stem.label or stem.role}' is silent in the stretch that was cut")
         if stem.snr_db is not None:
             stem.gain_db = round(stem.snr_db + own[0] - lufs, 3)
