@@ -6,7 +6,7 @@ import os
 import posixpath
 import secrets
 import shutil
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 
@@ -43,6 +43,10 @@ class Storage:
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """Bytes of a file, or a range of them; FileNotFoundError if there is none."""
         return self.fs.cat_file(self._at(name), start=start, end=end)
+
+    def open(self, name: str) -> BinaryIO:
+        """A file to read from at any place."""
+        return self.fs.open(self._at(name), "rb")
 
     def size(self, name: str) -> int:
         return self.fs.size(self._at(name))
@@ -137,7 +141,7 @@ class Storage:
     def sha256(self, name: str) -> str:
         """Of a file's bytes, in hex."""
         digest = hashlib.sha256()
-        with self.fs.open(self._at(name), "rb") as file:
+        with self.open(name) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()

@@ -1,20 +1,16 @@
 """The configuration: what a run is made of, checked strictly."""
 
-import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from manifests.pair import EDITS
+from manifests.strict import Strict, nearest
 from stages.filter import Rule
 from stages.ingest import Gates
 
 PART_BYTES = 1_000_000_000  # audio of a part's pairs, at most: a part is rendered whole, by one process
 SPLITS = ("train", "val", "test")
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Audio(Strict):
@@ -234,8 +230,3 @@ def _without(value: Any, names: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
         return {key: _without(each, names) for key, each in value.items() if key not in names}
     return [_without(each, names) for each in value] if isinstance(value, list) else value
-
-
-def nearest(word: str, known) -> str:
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
