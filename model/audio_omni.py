@@ -39,10 +39,11 @@ class AudioOmni(nn.Module):
         if speech is not None and (vocabulary is None or len(vocabulary) != speech.vocabulary):
             given = "none" if vocabulary is None else f"one of {len(vocabulary)} lines"
             raise RequestError(f"the model speaks with a vocabulary of {speech.vocabulary} lines; got {given}")
-        if (self.codec.latent_channels, self.codec.channels, self.codec.sample_rate) != (sizes.dit.latent_channels, sizes.channels, sizes.sample_rate):
+        found = (self.codec.latent_channels, self.codec.channels, self.codec.sample_rate, self.codec.downsampling)
+        if found != (sizes.dit.latent_channels, sizes.channels, sizes.sample_rate, sizes.downsampling):
             raise RequestError(
-                f"the codec has {self.codec.latent_channels} latent channels, {self.codec.channels} channels and {self.codec.sample_rate} Hz; "
-                f"the model has {sizes.dit.latent_channels}, {sizes.channels} and {sizes.sample_rate} Hz")
+                f"the codec has {found[0]} latent channels, {found[1]} channels, {found[2]} Hz and {found[3]} samples a frame; "
+                f"the model has {sizes.dit.latent_channels}, {sizes.channels}, {sizes.sample_rate} Hz and {sizes.downsampling}")
         if heard is not None and heard.sample_rate != sizes.sample_rate:
             raise RequestError(f"the source is heard at {heard.sample_rate} Hz and the model makes {sizes.sample_rate} Hz; they must be the same")
         if not sizes.latent_frames:
@@ -85,12 +86,14 @@ class AudioOmni(nn.Module):
         """Latents (batch, latent channels, latent frames) of a window of audio (batch, channels, samples), padded with silence or cut to it."""
         samples = self.sizes.latent_frames * self.sizes.downsampling
         audio = audio[..., :samples]
-        return self.codec.encode(pad(audio, (0, samples - audio.shape[-1])))
+        with torch.autocast(audio.device.type, enabled=False):
+            return self.codec.encode(pad(audio.float(), (0, samples - audio.shape[-1])))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Audio (batch, channels, frames · downsampling) in float32."""
-        return self.codec.decode(latents.float())
+        with torch.autocast(latents.device.type, enabled=False):
+            return self.codec.decode(latents.float())
 
     def condition(
         self,

@@ -1,6 +1,5 @@
 """Tensors by name from a file that others wrote, and whether they are those that are wanted."""
 
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -28,10 +27,10 @@ def read(path: str | Path, but: str | None = None) -> dict[str, Tensor]:
             with safe_open(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys() if but is None or not name.startswith(but)}
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError:
-        raise RequestError(f"the checkpoint {path} is damaged, or holds more than tensors") from None
     except (OSError, EOFError, RuntimeError, SafetensorError) as error:
         raise RequestError(f"cannot read the checkpoint {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from None
+    except Exception:  # bytes that are no pickle make an unpickler raise anything
+        raise RequestError(f"the checkpoint {path} is damaged, or holds more than tensors") from None
     held = held.get("state_dict", held) if isinstance(held, dict) else held
     if not isinstance(held, dict) or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in held.items()):
         raise RequestError(f"the checkpoint {path} is not a table of tensors by name")

@@ -1,12 +1,15 @@
 """Codecs between audio and latents, behind one protocol, by kind: `oobleck` (diffusers) and `mdct` (no weights)."""
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import pad, softplus
 
 from manifests.errors import RequestError
 from model.mdct import Mdct
@@ -15,7 +18,10 @@ OOBLECK_KEYS = {"kind", "width", "multiples", "strides", "latent_channels"}
 
 
 class Codec(Protocol):
-    """Audio (batch, channels, samples) at `sample_rate` Hz to latents (batch, latent_channels, frames) of `downsampling` samples each, and back."""
+    """Audio (batch, channels, samples) at `sample_rate` Hz to latents (batch, latent_channels, frames) of `downsampling` samples each, and back.
+
+    `encode` gives the mean of what `encode_posterior` gives mean and deviation of, None where there is none.
+    """
 
     sample_rate: int
     channels: int
@@ -23,6 +29,8 @@ class Codec(Protocol):
     downsampling: int
 
     def encode(self, audio: Tensor) -> Tensor: ...
+
+    def encode_posterior(self, audio: Tensor) -> tuple[Tensor, Tensor | None]: ...
 
     def decode(self, latents: Tensor) -> Tensor: ...
 
@@ -46,15 +54,16 @@ class Oobleck(nn.Module):
         """Untrained, of Sizes.codec."""
         if set(codec) != OOBLECK_KEYS:
             raise RequestError(f"codec: an oobleck has {', '.join(sorted(OOBLECK_KEYS))}, got {', '.join(sorted(codec))}")
-        return cls(_diffusers()(
-            encoder_hidden_size=codec["width"],
-            downsampling_ratios=codec["strides"],
-            channel_multiples=codec["multiples"],
-            decoder_channels=codec["width"],
-            decoder_input_channels=codec["latent_channels"],
-            audio_channels=channels,
-            sampling_rate=sample_rate,
-        ))
+        with _unwarned():
+            return cls(_diffusers()(
+                encoder_hidden_size=codec["width"],
+                downsampling_ratios=codec["strides"],
+                channel_multiples=codec["multiples"],
+                decoder_channels=codec["width"],
+                decoder_input_channels=codec["latent_channels"],
+                audio_channels=channels,
+                sampling_rate=sample_rate,
+            ))
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> "Oobleck":
@@ -68,7 +77,8 @@ class Oobleck(nn.Module):
             raise RequestError(f"{folder} holds no codec: config.json is missing")
         kind = _diffusers()
         try:
-            codec, loaded = kind.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True)
+            with _unwarned():
+                codec, loaded = kind.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True)
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise RequestError(f"{folder} holds no whole codec: {str(error).strip().splitlines()[0]}") from None
         if loaded["missing_keys"] or loaded["unexpected_keys"]:
@@ -89,6 +99,11 @@ class Oobleck(nn.Module):
         moments = self.autoencoder.encode(pad(audio, (0, -audio.shape[2] % self.downsampling))).latent_dist
         return moments.mean, moments.scale
 
+    def encode_posterior(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, both (batch, latent channels, frames)."""
+        mean, scale = self.encode_moments(audio)
+        return mean, softplus(scale) + 1e-4
+
     def decode(self, latents: Tensor) -> Tensor:
         """Audio (batch, channels, frames · downsampling)."""
         if latents.ndim != 3 or latents.shape[1] != self.latent_channels or latents.shape[2] == 0:
@@ -105,13 +120,24 @@ def untrained(codec: dict[str, Any], sample_rate: int, channels: int) -> Oobleck
     if codec.get("kind") == "oobleck":
         return Oobleck.of_sizes(codec, sample_rate, channels)
     if codec.get("kind") == "mdct" and set(codec) == {"kind", "hop"}:
-        return Mdct(codec["hop"], channels, sample_rate)
+        try:
+            return Mdct(codec["hop"], channels, sample_rate)
+        except (TypeError, ValueError) as error:
+            raise RequestError(f"codec is {codec}: {error}") from None
     raise RequestError(f'codec is {codec}; wanted: kind "oobleck" with its sizes, or "mdct" with its hop')
 
 
 def from_folder(folder: str | Path, codec: dict[str, Any], sample_rate: int, channels: int) -> Oobleck | Mdct:
     """The codec of a MODEL folder, whose Sizes.codec is `codec`."""
     return Oobleck.from_folder(Path(folder) / "codec") if codec.get("kind") == "oobleck" else untrained(codec, sample_rate, channels)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without torch's notice to who wrote the autoencoder that it builds on an older function."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.nn\.utils\.weight_norm` is deprecated", FutureWarning)
+        yield
 
 
 def _diffusers() -> type:

@@ -62,6 +62,11 @@ class DiT(nn.Module):
         self.time_features.weight.data = frequencies.float()
         return self
 
+    def compile_layers(self) -> None:
+        """Let torch compile each layer, which is all of the arithmetic; what stands around them need not be traced."""
+        for layer in self.layers:
+            layer.compile()
+
     def prepare(self, context: Tensor, context_mask: Tensor, low_level: Tensor | None = None, source: Tensor | None = None) -> Prepared:
         """What `forward` would compute of the conditions at every step.
 

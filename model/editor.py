@@ -30,6 +30,9 @@ class Editor:
     def __init__(self, model: AudioOmni, mllm: Mllm):
         if mllm.width != model.sizes.conditioners.omni_prompt.width:
             raise RequestError(f"the MLLM {mllm.path} gives states {mllm.width} wide; this model takes {model.sizes.conditioners.omni_prompt.width}")
+        if model.sizes.mllm["hear_source"] and model.edit_window > mllm.longest * model.sizes.sample_rate:
+            window = model.edit_window / model.sizes.sample_rate
+            raise RequestError(f"this model lets its MLLM hear windows of {window:.1f} s, and {mllm.path} hears at most {mllm.longest:g} s at once")
         self.model, self.mllm = model, mllm
         self.rate, self.channels = model.sizes.sample_rate, model.sizes.channels
         self._frames, self._step = model.sizes.latent_frames, model.sizes.downsampling
@@ -52,11 +55,10 @@ class Editor:
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif device.startswith("cuda") and not torch.cuda.is_available():
-            raise RequestError(f"device {device} is asked for, and this process sees no GPU")
+        _check_device(device)
         model = AudioOmni.from_folder(path, device, dtype)
         if compile:
-            model.dit.compile()
+            model.dit.compile_layers()
         asked = model.sizes.mllm
         return cls(model, Mllm(mllm or asked["path"], asked["layer"], device, roles=asked.get("roles")))
 
@@ -161,6 +163,8 @@ class Editor:
 
     def _noise(self, seed: int, frames: int) -> Tensor:
         """(1, latent channels, frames), the same for the same seed on every device, and in its first frames whatever their number."""
+        if not -(2**63) <= seed < 2**64:
+            raise RequestError(f"the seed is {seed}; a whole number of 64 bits is wanted")
         chance = torch.Generator().manual_seed(seed)
         return torch.stack([torch.randn(self.model.sizes.dit.latent_channels, generator=chance) for _ in range(frames)], dim=1)[None]
 
@@ -205,13 +209,22 @@ class _Path:
         """Audio (batch, channels, samples) of states of one prompt and noise (1, latent channels, frames), under conditions as `AudioOmni.condition` takes."""
         hidden, mask = (state.expand(batch, *state.shape[1:]) for state in states)
         velocity = guided(self.model.dit, self.model.condition(hidden, mask, **conditions), self.guidance)
-        x = sample(velocity, noise.to(self.device).expand(batch, -1, -1), self.steps, self.sampler, self.shift, self._tell)
+        x = sample(velocity, noise.to(self.device, copy=True).expand(batch, -1, -1), self.steps, self.sampler, self.shift, self._tell)
         self.done += 1
         return self.model.decode(x).cpu().numpy()
 
     def _tell(self, step: int, steps: int) -> None:
         if self.progress is not None:
             self.progress(self.done * steps + step, self.count * steps)
+
+
+def _check_device(device: str) -> None:
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise RequestError(f"there is no device '{device}'; one of auto, cpu, cuda, cuda:1, and so on") from None
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise RequestError(f"device {device} is asked for, and this process sees {torch.cuda.device_count() or 'no'} GPU")
 
 
 def _words(text: str, what: str) -> str:

@@ -105,5 +105,5 @@ def _tensors(folder: Path, device: str | torch.device) -> dict[str, Tensor]:
         if (folder / INDEX).exists():
             files = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
         return {name: tensor for file in files for name, tensor in load_file(folder / file, device=str(device)).items()}
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"cannot read the weights in {folder}: {error}") from None

@@ -60,6 +60,10 @@ class Mdct(nn.Module):
         coefficients = self._rotate(blocks, -self.far) @ self.basis / self.scale
         return coefficients.transpose(2, 3).flatten(1, 2)
 
+    def encode_posterior(self, audio: Tensor) -> tuple[Tensor, None]:
+        """As `encode`: nothing about the latents is uncertain."""
+        return self.encode(audio), None
+
     def decode(self, latents: Tensor) -> Tensor:
         """Audio (batch, channels, frames · hop) in float32 of latents (batch, channels · hop, frames)."""
         if latents.ndim != 3 or latents.shape[1] != self.latent_channels or latents.shape[2] == 0:

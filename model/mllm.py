@@ -4,15 +4,20 @@ What the generator learns from are the hidden states of one of its layers, so th
 safetensors only, no code of a checkpoint is run, and a path asks no network.
 """
 
+import logging
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from manifests.errors import RequestError
+from model.tiny_mllm import TINY, make_tiny_thinker
 
 ROLES = {  # what the MLLM is told to be, by task
     "sound": "You are a sound designer. Make the sound that the text describes, in high fidelity.",
@@ -24,6 +29,10 @@ ROLES = {  # what the MLLM is told to be, by task
                 "as well as generating text and speech.",  # what it was trained with
 }
 KINDS = ("qwen2_5_omni", "qwen2_5_omni_thinker")  # a whole checkpoint, and the thinker saved alone
+UNTOLD = {  # warnings of transformers, by its module
+    "modeling_rope_utils": ["mrope_section"],  # a key of Qwen's own configuration, which is read all the same
+    "modeling_utils": ["newly initialized", "LOAD REPORT"],  # weights that lack, or are of no use here; the first are told as an error
+}
 SHORTEST = 0.1  # s; the encoder makes nothing of less than two frames, so silence is put after
 
 
@@ -39,13 +48,13 @@ class Mllm:
     """Qwen2.5-Omni's thinker, frozen. Not a torch module, so that it is in no state dictionary, optimizer or checkpoint of what holds it.
 
     Args:
-        path: local path (told by what it begins with: /, ./, ../), or name on the hub.
+        path: local path (told by what it begins with: /, ./, ../), or name on the hub; "tiny-random": the one of `model.tiny_mllm`, made on the spot.
         layer: whose states are taken, counted as transformers does: 0 the embeddings, -1 the last after its norm.
         device, dtype: of the weights; None: the checkpoint's own.
         roles: system prompts by task, in the place of those of `ROLES`.
 
     Raises:
-        RequestError: the checkpoint is not there, is of another kind or lacks weights, or it has no such layer.
+        RequestError: the checkpoint is not there or damaged, is of another kind or lacks weights, or it has no such layer.
 
     Attributes:
         width: of its hidden states.
@@ -54,23 +63,20 @@ class Mllm:
     """
 
     def __init__(self, path: str, layer: int = -2, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, roles: dict[str, str] | None = None):
-        from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig, Qwen2_5OmniThinkerForConditionalGeneration, WhisperFeatureExtractor
+        from transformers import GenerationConfig
 
         if path.startswith(("/", "./", "../")) and not os.path.exists(path):
             raise RequestError(f"mllm: there is no checkpoint at {path}; put it there, or give the name that it has on its hub")
-        kind = PretrainedConfig.get_config_dict(path)[0].get("model_type")
-        if kind not in KINDS:
-            raise RequestError(f"mllm: the checkpoint {path} is of kind '{kind}'; wanted is Qwen2.5-Omni ({KINDS[0]})")
         if unknown := set(roles or {}) - set(ROLES):
             raise RequestError(f"mllm: there is no task '{min(unknown)}' to give a role; one of {', '.join(ROLES)}")
         self.path, self.layer, self.device, self.roles = path, layer, torch.device(device), ROLES | (roles or {})
-        self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        self._extractor = WhisperFeatureExtractor.from_pretrained(path)
-        thinker, found = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            path, dtype=dtype or "auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True)
-        if found["missing_keys"]:
-            raise RequestError(f"mllm: the checkpoint {path} lacks {len(found['missing_keys'])} weights, such as {min(found['missing_keys'])}")
-        thinker.visual = None  # nothing is shown to it
+        try:
+            with tempfile.TemporaryDirectory() as made, quiet(made if path == TINY else path):
+                self._tokenizer, self._extractor, thinker = _load(make_tiny_thinker(made) if path == TINY else path, dtype)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            raise RequestError(f"mllm: cannot read the checkpoint {path}: {(str(error).strip() or type(error).__name__).splitlines()[0]}") from None
+        part = thinker if hasattr(thinker, "visual") else thinker.model  # where transformers 5 has it
+        part.visual = None  # nothing is shown to it
         # In the place of the checkpoint's, which may ask for sampling and need not tell where a turn ends.
         ends = {self._number("<|im_end|>"), self._tokenizer.eos_token_id, self._tokenizer.pad_token_id} - {None}
         thinker.generation_config = GenerationConfig(do_sample=False, eos_token_id=sorted(ends), pad_token_id=self._tokenizer.pad_token_id)
@@ -103,7 +109,7 @@ class Mllm:
             heard = getattr(heard, "last_hidden_state", heard)  # transformers 5 gives more than the features
             places = (inputs["input_ids"] == self._number("<|AUDIO|>"))[..., None].expand_as(embedded)
             embedded = embedded.masked_scatter(places, heard.to(embedded))
-        body = self._thinker.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False, output_hidden_states=True)
+        body = self._thinker.get_decoder()(inputs_embeds=embedded, attention_mask=mask, use_cache=False, output_hidden_states=True)
         mask = mask.bool()
         return body.hidden_states[self.layer].masked_fill(~mask[..., None], 0), mask
 
@@ -154,3 +160,40 @@ class Mllm:
         if not np.isfinite(audio).all():
             raise RequestError("the audio holds samples that are not finite (NaN or infinite)")
         return np.pad(audio.astype(np.float32), (0, max(0, round(SHORTEST * self.rate) - len(audio))))
+
+
+def _load(path: str, dtype: torch.dtype | None) -> tuple:
+    """Tokenizer, feature extractor and thinker of a checkpoint."""
+    from transformers import AutoTokenizer, PretrainedConfig, Qwen2_5OmniThinkerForConditionalGeneration, WhisperFeatureExtractor
+
+    kind = PretrainedConfig.get_config_dict(path)[0].get("model_type")
+    if kind not in KINDS:
+        raise RequestError(f"mllm: the checkpoint {path} is of kind '{kind}'; wanted is Qwen2.5-Omni ({KINDS[0]})")
+    thinker, found = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        path, dtype=dtype or "auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True)
+    if found["missing_keys"]:
+        raise RequestError(f"mllm: the checkpoint {path} lacks {len(found['missing_keys'])} weights, such as {min(found['missing_keys'])}")
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False), WhisperFeatureExtractor.from_pretrained(path), thinker
+
+
+@contextmanager
+def quiet(path: str) -> Iterator[None]:
+    """Transformers without its bars where nothing is downloaded, and without the warnings of `UNTOLD`."""
+    from transformers.utils import logging as told
+
+    logs, bars = [logging.getLogger(f"transformers.{name}") for name in UNTOLD], os.path.isdir(path) and told.is_progress_bar_enabled()
+
+    def counts(record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in UNTOLD[record.name.removeprefix("transformers.")])
+
+    for log in logs:
+        log.addFilter(counts)
+    if bars:
+        told.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.removeFilter(counts)
+        if bars:
+            told.enable_progress_bar()

@@ -1,15 +1,19 @@
 """A recording as a user has it, checked, and brought to the rate and the channels that a model works at and back."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import soundfile
 import soxr
+from scipy.io import wavfile
 
 from manifests import audio as files
 from manifests.errors import Rejected, RequestError
 
 MOST_CHANNELS = 32  # more, and the array stands the other way round
+FLAC_CHANNELS = 8  # a FLAC file has no more
 
 
 class Recording(NamedTuple):
@@ -43,6 +47,38 @@ def given(audio: np.ndarray | str | Path, rate: int | None) -> Recording:
     if not np.abs(audio).max() <= files.LOUDEST:  # which NaN is not, either
         raise RequestError("the audio holds samples that are not finite (NaN or infinite), or far over full scale")
     return Recording(audio.astype(np.float32), rate)
+
+
+def check_output(path: str | Path, channels: int) -> None:
+    """Whether `write` can write there, asked before long work.
+
+    Raises:
+        RequestError: no .wav or .flac, more channels than it takes, or a place that cannot be written to.
+    """
+    kind, folder = Path(path).suffix.lower(), Path(path).absolute().parent
+    if kind not in (".wav", ".flac"):
+        raise RequestError(f"{path}: write a .wav or .flac file")
+    if kind == ".flac" and channels > FLAC_CHANNELS:
+        raise RequestError(f"{path}: a .flac file takes at most {FLAC_CHANNELS} channels, and there are {channels}; write a .wav file")
+    if not folder.is_dir():
+        raise RequestError(f"{path}: there is no folder {folder}")
+    if os.path.isdir(path) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise RequestError(f"{path}: it cannot be written to")
+
+
+def write(path: str | Path, recording: Recording) -> None:
+    """As .wav in 32-bit floats, or as .flac in 24 bits, which clips at full scale; the same samples give the same bytes.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    try:
+        if Path(path).suffix.lower() == ".wav":
+            wavfile.write(path, recording.rate, recording.audio.T)  # libsndfile would put in the time
+        else:
+            soundfile.write(path, recording.audio.T, recording.rate, subtype="PCM_24")
+    except (OSError, ValueError, soundfile.LibsndfileError) as error:
+        raise RequestError(f"{path}: cannot be written: {error}") from None
 
 
 def resampled(audio: np.ndarray, rate: int, to: int) -> np.ndarray:

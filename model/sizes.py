@@ -108,7 +108,7 @@ class Sizes:
         channels: of the audio.
         window: samples that are made at once.
         codec: {"kind": "oobleck", "width", "multiples", "strides", "latent_channels"} or {"kind": "mdct", "hop"}.
-        mllm: {"path": folder or hub name, "layer": which hidden state, "hear_source": whether it hears what is to be edited}.
+        mllm: {"path": folder or hub name, "layer": which hidden state, "hear_source": whether it hears what is to be edited}, and "roles" where they differ.
     """
 
     sample_rate: int = 44_100
@@ -119,6 +119,13 @@ class Sizes:
     codec: dict[str, Any]
     mllm: dict[str, Any]
     sampling: SamplingSizes = field(default_factory=SamplingSizes)
+
+    def __post_init__(self):
+        if self.codec.get("kind") == "oobleck" and not isinstance(self.codec.get("strides"), list):
+            raise ValueError(f"codec is {json.dumps(self.codec)}; an oobleck has strides")
+        wanted = {"path": str, "layer": int, "hear_source": bool}
+        if set(self.mllm) - {"roles"} != set(wanted) or any(type(self.mllm[name]) is not kind for name, kind in wanted.items()):
+            raise ValueError(f"mllm is {json.dumps(self.mllm)}; wanted: path, layer (whole number), hear_source (true or false), and roles if need be")
 
     @property
     def downsampling(self) -> int:

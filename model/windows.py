@@ -12,7 +12,7 @@ def starts(samples: int, window: int, step: int) -> list[int]:
 
     Args:
         samples: of the recording.
-        window: samples, a multiple of `step`.
+        window: samples.
         step: samples a latent frame, so that a window's frames are frames of the whole.
 
     >>> starts(100, window=40, step=4)

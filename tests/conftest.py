@@ -1,10 +1,14 @@
-"""Made recordings, a Ray head on loopback, and the command line as users call it."""
+"""Made recordings, a Ray head on loopback, the command line as users call it, and what tests of engines share."""
 
+import contextlib
 import os
 import pathlib
 import secrets
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 
 import hypothesis
 import pytest
@@ -52,6 +56,38 @@ def audioedit():
     return run
 
 
+@pytest.fixture(scope="session")
+def audioedit_here():
+    """Run a command to its end in this process, which has all imported already; of the process, nothing is changed."""
+    import ray  # reads the token above where it is imported
+
+    from pipeline.cli import main
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        environment, on_terminate, saved = dict(os.environ), signal.getsignal(signal.SIGTERM), [os.dup(1), os.dup(2)]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, contextlib.chdir(ROOT):
+            os.dup2(out.fileno(), 1)  # what Ray's own code says too
+            os.dup2(err.fileno(), 2)
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    code = main([str(argument) for argument in arguments])
+            except SystemExit as stop:
+                code = stop.code
+            finally:
+                ray.shutdown()
+                for number, kept in enumerate(saved, 1):
+                    os.dup2(kept, number)
+                    os.close(kept)
+                signal.signal(signal.SIGTERM, on_terminate)
+                os.environ.clear()
+                os.environ.update(environment)
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
+
+    return run
+
+
 @pytest.fixture
 def start():
     """Start a command and leave it running; killed after the test, if it still runs."""
@@ -70,8 +106,8 @@ def start():
 
 @pytest.fixture(scope="session")
 def ray_head():
-    """The address of a Ray head with two CPUs."""
-    head = Head(2, short_folder())
+    """The address of a Ray head with two CPUs, whose processes find the engines of `oracles`."""
+    head = Head(2, short_folder(), PYTHONPATH=str(ROOT / "tests"))
     yield head.address
     head.stop()
 
@@ -85,3 +121,28 @@ def small_run(tmp_path_factory, sounds, audioedit, ray_head) -> pathlib.Path:
     done = audioedit("build", str(config), "-o", str(folder / "run"), "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Models as small as the tests' are slower on several, which wait for each other where other tests run too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def attempts(monkeypatch) -> list:
+    """Every try to reach a network, none of which succeeds."""
+    tried = []
+
+    def refuse(*arguments, **_):
+        tried.append(arguments)
+        raise socket.gaierror("there is no network")
+
+    for owner, name in ((socket.socket, "connect"), (socket.socket, "connect_ex"), (socket, "getaddrinfo")):
+        monkeypatch.setattr(owner, name, refuse)
+    return tried

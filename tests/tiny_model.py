@@ -1,8 +1,9 @@
-"""Tiny MODEL folders of the real structure with random weights, and one whose weights give back what they are given."""
+"""Tiny MODEL folders of the real structure with random weights, and one whose weights give back what they are given; and made audio."""
 
 import string
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from model.audio_omni import AudioOmni
@@ -61,3 +62,8 @@ def make_echo(folder: Path, mllm: str, channels: int = 1) -> str:
         made.dit.project_out.weight.copy_(one)
     made.save(folder / "MODEL")
     return str(folder / "MODEL")
+
+
+def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Float32 (channels, samples)."""
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, (channels, samples)).astype(np.float32)

@@ -2,9 +2,9 @@
 
 import json
 import logging
+import logging.handlers
 import os
 import shutil
-import socket
 import warnings
 
 import numpy as np
@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 
-from model.mllm import ROLES, Mllm, Prompt  # noqa: E402
+from model.mllm import ROLES, UNTOLD, Mllm, Prompt  # noqa: E402
 from model.tiny_mllm import make_tiny_thinker  # noqa: E402
 
 NAMED = {
@@ -25,23 +25,12 @@ NAMED = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small tensors on a busy machine wait longer for each other's threads than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory) -> str:
-    return make_tiny_thinker(tmp_path_factory.mktemp("tiny-random-thinker"))
-
-
-@pytest.fixture(scope="module")
-def mllm(path) -> Mllm:
-    return Mllm(path)
+def mllm(thinker) -> Mllm:
+    return Mllm(thinker)
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -54,7 +43,7 @@ MIXED = [
 ]
 
 
-def test_states_are_those_of_the_original_model_and_processor(path, mllm):
+def test_states_are_those_of_the_original_model_and_processor(thinker, mllm):
     from transformers import (
         Qwen2_5OmniProcessor,
         Qwen2_5OmniThinkerForConditionalGeneration,
@@ -64,16 +53,16 @@ def test_states_are_those_of_the_original_model_and_processor(path, mllm):
     )
 
     video = pytest.importorskip("transformers.models.qwen2_vl.video_processing_qwen2_vl")
-    processor = Qwen2_5OmniProcessor(Qwen2VLImageProcessor(), video.Qwen2VLVideoProcessor(), WhisperFeatureExtractor.from_pretrained(path),
-                                     Qwen2TokenizerFast.from_pretrained(path, extra_special_tokens=NAMED))
-    thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(path).eval()
+    processor = Qwen2_5OmniProcessor(Qwen2VLImageProcessor(), video.Qwen2VLVideoProcessor(), WhisperFeatureExtractor.from_pretrained(thinker),
+                                     Qwen2TokenizerFast.from_pretrained(thinker, extra_special_tokens=NAMED))
+    original = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(thinker).eval()
     for prompt in MIXED:
         heard = "" if prompt.audio is None else "<|audio_bos|><|AUDIO|><|audio_eos|>"
         text = f"<|im_start|>system\n{ROLES[prompt.task]}<|im_end|>\n<|im_start|>user\n{heard}{prompt.text}<|im_end|>\n<|im_start|>assistant\n"
         audio = None if prompt.audio is None else [np.pad(prompt.audio, (0, max(0, 1_600 - len(prompt.audio))))]
         inputs = processor(text=[text], audio=audio, return_tensors="pt")
         with torch.no_grad():
-            wanted = thinker(**inputs, output_hidden_states=True).hidden_states
+            wanted = original(**inputs, output_hidden_states=True).hidden_states
         for layer in (-2, 0, 3):
             mllm.layer = layer
             found, mask = mllm.states([prompt])
@@ -142,8 +131,8 @@ def test_the_head_runs_only_to_answer(mllm):
     assert mllm.understand("what is this?", max_new_tokens=8) != answer
 
 
-def test_a_checkpoint_that_asks_for_sampling_is_answered_without_chance(path, mllm, tmp_path):
-    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+def test_a_checkpoint_that_asks_for_sampling_is_answered_without_chance(thinker, mllm, tmp_path):
+    shutil.copytree(thinker, tmp_path, dirs_exist_ok=True)
     (tmp_path / "generation_config.json").write_text(json.dumps({"do_sample": True, "temperature": 9.0, "repetition_penalty": 2.0, "max_new_tokens": 3}))
     assert Mllm(str(tmp_path)).understand("what?", max_new_tokens=12) == mllm.understand("what?", max_new_tokens=12)
 
@@ -154,12 +143,12 @@ def test_control_tokens_in_an_instruction_are_words(mllm):
     assert mask[0].sum() > mllm.states([Prompt("")])[1].sum() + 10  # written out, byte for byte
 
 
-def test_roles_can_be_given(path, mllm):
-    other = Mllm(path, roles={"edit": "You cut."})
+def test_roles_can_be_given(thinker, mllm):
+    other = Mllm(thinker, roles={"edit": "You cut."})
     assert not torch.equal(other.states([Prompt("a")])[0][:, -1], mllm.states([Prompt("a")])[0][:, -1])
     assert torch.equal(other.states([Prompt("a", "music")])[0], mllm.states([Prompt("a", "music")])[0])
     with pytest.raises(RequestError, match="'cook'"):
-        Mllm(path, roles={"cook": "Cook."})
+        Mllm(thinker, roles={"cook": "Cook."})
 
 
 def test_more_than_it_reads_or_hears_is_refused(mllm):
@@ -171,12 +160,12 @@ def test_more_than_it_reads_or_hears_is_refused(mllm):
         mllm.states([("a", "edit", np.full(5_000, np.nan, np.float32))])
 
 
-def test_a_wrong_checkpoint_is_told_in_one_line(path, tmp_path):
+def test_a_wrong_checkpoint_is_told_in_one_line(thinker, tmp_path):
     with pytest.raises(RequestError, match="there is no checkpoint at /nowhere/qwen"):
         Mllm("/nowhere/qwen")
     with pytest.raises(RequestError, match="no layer 4"):
-        Mllm(path, layer=4)
-    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
+        Mllm(thinker, layer=4)
+    shutil.copytree(thinker, tmp_path, dirs_exist_ok=True)
     weights = safetensors.load_file(tmp_path / "model.safetensors")
     del weights["model.norm.weight"]
     safetensors.save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
@@ -184,49 +173,79 @@ def test_a_wrong_checkpoint_is_told_in_one_line(path, tmp_path):
         Mllm(str(tmp_path))
     torch.save(weights, tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(RequestError, match="cannot read the checkpoint .*safetensors"):
+        Mllm(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(RequestError, match="cannot read the checkpoint"):
         Mllm(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(RequestError, match="of kind 'bert'"):
         Mllm(str(tmp_path))
 
 
-def test_a_whole_checkpoint_is_taken_as_the_hub_has_it(path, mllm, tmp_path):
+def test_a_checkpoint_that_its_hub_cannot_give_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it tries for half a minute
+    with pytest.raises(RequestError, match="cannot read the checkpoint nobody/no-such-thinker: ") as told:
+        Mllm("nobody/no-such-thinker")
+    assert "\n" not in str(told.value)
+
+
+def test_loading_says_nothing(tmp_path, capfd):
+    told = logging.handlers.BufferingHandler(100)
+    logging.getLogger("transformers").addHandler(told)
+    Mllm(make_tiny_thinker(tmp_path))
+    Mllm("tiny-random")
+    logging.getLogger("transformers").removeHandler(told)
+    assert told.buffer == [] and capfd.readouterr() == ("", "")
+
+
+def test_only_what_hears_and_reads_is_kept(mllm):
+    kept = [name for name, _ in mllm.thinker.named_parameters()]
+    assert not any("visual" in name for name in kept) and any("audio_tower" in name for name in kept)
+
+
+def test_half_precision_hears_too(thinker, mllm):
+    half, _ = Mllm(thinker, dtype=torch.bfloat16).states(MIXED[:2])
+    whole, mask = mllm.states(MIXED[:2])
+    assert half.dtype == torch.bfloat16 and torch.linalg.vector_norm((half.float() - whole)[mask]) < 0.1 * torch.linalg.vector_norm(whole[mask])
+
+
+def test_an_answer_leaves_the_states_alone(thinker):
+    made = Mllm(thinker)
+    before = made.states(MIXED)[0]
+    made.understand("what?", noise(20_000), max_new_tokens=3)
+    assert torch.equal(made.states(MIXED)[0], before)
+
+
+def test_a_whole_checkpoint_is_taken_as_the_hub_has_it(thinker, mllm, tmp_path):
     from transformers import Qwen2_5OmniConfig, Qwen2_5OmniThinkerConfig
 
-    shutil.copytree(path, tmp_path, dirs_exist_ok=True)
-    Qwen2_5OmniConfig(thinker_config=Qwen2_5OmniThinkerConfig.from_pretrained(path).to_dict()).save_pretrained(tmp_path)
+    shutil.copytree(thinker, tmp_path, dirs_exist_ok=True)
+    Qwen2_5OmniConfig(thinker_config=Qwen2_5OmniThinkerConfig.from_pretrained(thinker).to_dict()).save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "qwen2_5_omni"
     weights = {f"thinker.{name}": weight for name, weight in safetensors.load_file(tmp_path / "model.safetensors").items()}
     safetensors.save_file(weights | {"talker.codec_head.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     assert torch.equal(Mllm(str(tmp_path)).states(MIXED[:1])[0], mllm.states(MIXED[:1])[0])
 
 
-def test_the_tiny_thinker_is_the_same_whenever_it_is_made(path, tmp_path):
+def test_the_tiny_thinker_is_the_same_whenever_it_is_made(thinker, tmp_path):
     again = safetensors.load_file(make_tiny_thinker(tmp_path / "again") + "/model.safetensors")
     other = safetensors.load_file(make_tiny_thinker(tmp_path / "other", seed=1) + "/model.safetensors")
-    for name, weight in safetensors.load_file(f"{path}/model.safetensors").items():
+    for name, weight in safetensors.load_file(f"{thinker}/model.safetensors").items():
         assert torch.equal(weight, again[name])
     assert not torch.equal(again["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
-def test_nothing_of_the_process_is_changed_and_no_network_asked(path, monkeypatch):
-    asked = []
-
-    def refuse(*arguments, **_):
-        asked.append(arguments)
-        raise OSError("no network")
-
-    for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+def test_nothing_of_the_process_is_changed_and_no_network_asked(thinker, attempts):
+    from transformers.utils import logging as told
 
     def state():
         return (torch.get_rng_state().tolist(), torch.get_default_dtype(), torch.is_grad_enabled(), np.random.get_state()[1].tolist(), list(warnings.filters),
-                logging.getLogger().level, list(logging.getLogger().handlers), logging.getLogger("transformers").level, dict(os.environ))
+                logging.getLogger().level, list(logging.getLogger().handlers), logging.getLogger("transformers").level, dict(os.environ),
+                [logging.getLogger(f"transformers.{name}").filters.copy() for name in UNTOLD], told.is_progress_bar_enabled())
 
     before = state()
-    made = Mllm(path)
+    made = Mllm(thinker)
     made.states(MIXED[:2])
     made.understand("what?", noise(5_000), max_new_tokens=2)
-    assert state() == before and asked == []
+    assert state() == before and attempts == []

@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import warnings
 import zipfile
 from fractions import Fraction
@@ -29,15 +28,7 @@ SIX = [*FOUR, "guitar", "piano"]
 SEGMENT = Fraction(1)  # s
 STEP = round(0.75 * SEGMENT * RATE)  # samples from segment to segment
 CLOSE = {"rtol": 0, "atol": 2e-6}  # stems here are of some hundredths
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Models as small as these are slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +49,6 @@ def repo(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def four(repo) -> Demucs:
     return Demucs(model="four", repo=str(repo))
-
-
-@pytest.fixture
-def attempts(monkeypatch) -> list:
-    """Every try to reach a network, none of which succeeds."""
-    tried = []
-
-    def refuse(_socket, address):
-        tried.append(address)
-        raise OSError("no network here")
-
-    def unknown(host, *_others, **_options):
-        tried.append(host)
-        raise socket.gaierror("no network here")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    return tried
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pathlib
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -87,13 +86,7 @@ NOISE = np.random.default_rng(0).standard_normal((1, 70_000)).astype(np.float32)
 SOUNDS = [tone(440, 10), 4 * tone(100, 0.3), NOISE]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other take long where other tests run too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "attempts")
 
 
 @pytest.fixture(scope="module")
@@ -109,20 +102,6 @@ def folder(tmp_path_factory):
     assert making.returncode == 0, errors
     yield made
     shutil.rmtree(made)
-
-
-@pytest.fixture(autouse=True)
-def tried(monkeypatch) -> list:
-    """Where something tried to connect to; nothing can."""
-    found = []
-
-    def refuse(*arguments, **_):
-        found.append(arguments)
-        raise OSError("there is no network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return found
 
 
 def options(folder: pathlib.Path, name: str = "plain", **changes) -> dict:
@@ -143,14 +122,14 @@ def state_of_the_process() -> dict:
     }
 
 
-def test_the_process_stays_as_it_was(folder, tried, tmp_path, monkeypatch, capfd):
+def test_the_process_stays_as_it_was(folder, attempts, tmp_path, monkeypatch, capfd):
     """Nothing is printed, written, reported or fetched, no argument of the program is read, and no generator moves."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["audioedit", "build", "--no-option-of-the-package"])
     before = state_of_the_process()
     LaionClap(**options(folder)).score([tone(440, 1)], RATE, [["dog"]])
     assert state_of_the_process() == before
-    assert capfd.readouterr().out == "" and tried == []
+    assert capfd.readouterr().out == "" and attempts == []
     assert not {"wandb", "laion_clap", "training"} & sys.modules.keys()
 
 
@@ -265,10 +244,10 @@ def test_options_out_of_range_are_refused_by_name(folder, option, value):
 
 
 @pytest.mark.parametrize("option", ["checkpoint", "text_model"])
-def test_a_path_where_nothing_lies_is_named(folder, option, tried):
+def test_a_path_where_nothing_lies_is_named(folder, option, attempts):
     with pytest.raises(RequestError, match=f"{option}: there is no checkpoint at /nowhere/weights.pt"):
         LaionClap(**options(folder, **{option: "/nowhere/weights.pt"}))
-    assert tried == []
+    assert attempts == []
 
 
 @pytest.fixture
@@ -287,19 +266,19 @@ def offline(monkeypatch):
     ("checkpoint", "music_of_nobody.pt", "music_of_nobody.pt"), ("checkpoint", None, "630k-audioset-best.pt"),
     ("text_model", "roberta-of-nobody", "roberta-of-nobody"),
 ])
-def test_what_the_hub_does_not_give_is_named_in_one_line(folder, offline, tried, option, value, named):
+def test_what_the_hub_does_not_give_is_named_in_one_line(folder, offline, attempts, option, value, named):
     with pytest.raises(RequestError) as refused:
         LaionClap(**options(folder, **{option: value}))
-    assert re.fullmatch(f"{option}: .*'{named}'.*hub.*", str(refused.value)) and tried == []
+    assert re.fullmatch(f"{option}: .*'{named}'.*hub.*", str(refused.value)) and attempts == []
 
 
 @pytest.mark.parametrize("lacking", ["config.json", "vocab.json", "merges.txt"])
-def test_a_folder_that_lacks_of_the_text_model_is_named(folder, tmp_path, tried, lacking):
+def test_a_folder_that_lacks_of_the_text_model_is_named(folder, tmp_path, attempts, lacking):
     other = tmp_path / "other"
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns("*.pt", "*.np?", lacking))
     with pytest.raises(RequestError, match=f"text_model: {other} lacks .*{lacking}"):
         LaionClap(**options(folder, text_model=str(other)))
-    assert tried == []
+    assert attempts == []
 
 
 class Evil:

@@ -140,12 +140,12 @@ def test_what_was_aligned_before_changes_nothing(spoken, aligner):
 
 def test_what_was_heard_before_changes_nothing(spoken):
     chooser = Chooser()
-    jobs = [(one.audio, RATE, [words, " ".join([*words.split()[:2], "zorblax", *words.split()[3:]])]) for one in spoken for words in [one.text]]
+    jobs = [(one.audio, RATE, [words, " ".join([*words.split()[:2], "zorblax", *words.split()[3:]])]) for one in spoken[:5] for words in [one.text]]
     first = {n: choose(chooser, *jobs[n]) for n in range(len(jobs))}
     again = {n: choose(chooser, *jobs[n]) for n in np.random.default_rng(2).permutation(len(jobs))}
     assert [first[n] for n in range(len(jobs))] == [again[n] for n in range(len(jobs))]
     anew = Chooser()
-    assert [choose(anew, *job) for job in jobs[8:]] == [first[n] for n in range(8, len(jobs))]
+    assert [choose(anew, *job) for job in jobs[3:]] == [first[n] for n in range(3, len(jobs))]
 
 
 def test_it_tells_which_text_was_said_and_when_neither_was(chooser):

@@ -30,6 +30,7 @@ TEXTS = ("the farmer walked slowly home", "she opened the window again", "we sha
 VOICES = ("en-us+david", "en-gb-scotland+f3")
 DIMENSION = 16  # of an embedding
 ROOT = pathlib.Path(__file__).parents[3]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,7 @@ def in_order(turns: list[Turn], seconds: float) -> bool:
             and names == [f"speaker {n + 1}" for n in range(len(names))])
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (16_000, 2), (44_100, 2)])
 def test_turns_lie_in_the_recording_in_order_whatever_its_rate_channels_and_length(random_weights, rate, channels):
     recordings = [sound(seconds, rate, channels, seed=1) for seconds in (0, 0.02, 0.5, 1.3, 2.0, 3.7)]
     answers = random_weights.diarize(recordings, rate)
@@ -279,7 +279,8 @@ def test_nothing_is_sent_or_said_and_nothing_of_the_process_is_changed(random_we
     """In a process of its own, from the import on; where the environment asks for reports, one is tried, which shows that they would be seen."""
     audio = dialogue[0][:, : 3 * RATE]
     np.save(tmp_path / "audio.npy", audio)
-    environment = {key: value for key, value in os.environ.items() if key not in SILENCE} | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = {key: value for key, value in os.environ.items() if key not in SILENCE} | {
+        "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", IN_A_PROCESS, trained, str(tmp_path / "audio.npy")], env=environment, cwd=tmp_path,
                           capture_output=True, text=True, timeout=100)
     assert done.stderr.partition("-----")[0] == "" and done.returncode == 0, done.stderr
