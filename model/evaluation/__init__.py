@@ -1,0 +1,1 @@
+"""Evaluation: how far an output is from the target of its pair, beside what needs no model."""
