@@ -55,6 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="RUN")
     status = command("status", _status, "say how far a run is, from any terminal", "audioedit status runs/demo")
     status.add_argument("folder", metavar="RUN")
+    encode = command("encode", _encode, "compute latents and the MLLM's states once, for train; run again, it does what is missing",
+                     "audioedit encode runs/tiny/checkpoints/step-00001500 --data runs/demo -o runs/demo-encoded")
+    encode.add_argument("model", metavar="MODEL", help="whose codec and MLLM are used; train --data ENCODED wants the same")
+    encode.add_argument("--data", required=True, metavar="RUN", help="a finished run")
+    encode.add_argument("-o", dest="folder", required=True, metavar="ENCODED", help="folder or URI to write")
+    encode.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="resources: cpus=1, gpus=1, actors=4; may be repeated")
+    encode.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
+    train = command("train", _train, "train a model on the shards of runs; run again, it goes on from its last checkpoint",
+                    "audioedit train configs/train/tiny.yaml --data runs/demo -o runs/tiny")
+    train.add_argument("config", metavar="CONFIG", help="YAML file; see configs/train/")
+    train.add_argument("--data", required=True, nargs="+", metavar="RUN", help="finished runs, or encoded ones; RUN=2 draws its samples twice as often")
+    train.add_argument("-o", dest="folder", required=True, metavar="DIR", help="folder of checkpoints, metrics and edited samples")
+    train.add_argument("--init", metavar="MODEL", help="begin with this model, in the place of a fresh one of the configuration's sizes")
+    train.add_argument("--select", metavar="KEYS", help="a parquet file whose column pair_id says which pairs to train on")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. --set steps=100; may be repeated")
+    train.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     edit = command("edit", _edit, "edit one recording by instruction",
                    "audioedit edit MODEL --audio in.wav --instruction \"Remove the sound of 'rain' from the input audio.\" -o out.wav")
     edit.add_argument("folder", metavar="MODEL")
@@ -65,6 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("--cfg", type=float, metavar="X", help="guidance scale (default: the model's)")
     edit.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     edit.add_argument("--mllm", metavar="NAME", help="folder or hub name of the MLLM, in the place of the model's own")
+    evaluate = command("evaluate", _evaluate, "score edits of a run's pairs against their targets, beside baselines",
+                       "audioedit evaluate MODEL --data runs/demo -o scores.parquet")
+    evaluate.add_argument("folder", metavar="MODEL", nargs="?", help="may be left out with --outputs")
+    evaluate.add_argument("--data", required=True, metavar="RUN", help="folder or URI of a finished run")
+    evaluate.add_argument("--split", default="test", choices=("train", "val", "test"), help="(default: test)")
+    evaluate.add_argument("-o", dest="output", required=True, metavar="FILE.parquet", help="a row for each pair and system, and what the run knows of it")
+    evaluate.add_argument("--overwrite", action="store_true", help="write FILE.parquet again if it exists")
+    evaluate.add_argument("--outputs", metavar="DIR", help="recordings of any system to score, named PAIR_ID.wav or .flac")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N pairs")
+    evaluate.add_argument("--by", action="append", default=[], metavar="COLUMN", help="show slices by a column of quality/pairs.parquet; may be repeated")
+    evaluate.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: the model's)")
+    evaluate.add_argument("--cfg", type=float, metavar="X", help="guidance scale (default: the model's)")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    evaluate.add_argument("--mllm", metavar="NAME", help="folder or hub name of the MLLM, in the place of the model's own")
     official = command("import-official", _import_official, "turn Audio-Omni's published files into a MODEL folder",
                        "audioedit import-official model.ckpt Audio-Omni.json -o audio-omni")
     official.add_argument("checkpoint", metavar="CHECKPOINT", help=".ckpt or .safetensors")
@@ -142,25 +172,59 @@ def _edit(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     _check_model_extra()
+    from model import recording
     from model.editor import Editor
 
-    if not options.output.lower().endswith((".wav", ".flac")):
-        raise RequestError(f"-o {options.output}: write a .wav or .flac file")
+    source = recording.given(options.audio, None)
+    recording.check_output(options.output, len(source.audio))
     editor = Editor.from_pretrained(options.folder, mllm=options.mllm)
-    with tqdm(unit=" step", desc="edit", file=sys.stderr) as bar:
+    with tqdm(unit=" step", desc="edit", file=sys.stderr, delay=1e-3) as bar:  # nothing is shown of a request that is refused
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        made = editor.edit(options.audio, options.instruction, steps=options.steps, guidance=options.cfg, seed=options.seed, progress=progress)
-    import soundfile
-
-    try:
-        soundfile.write(options.output, made.audio.T, made.rate, subtype="FLOAT" if options.output.lower().endswith(".wav") else "PCM_24")
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise RequestError(f"-o {options.output}: cannot be written: {error}") from None
+        made = editor.edit(source.audio, options.instruction, rate=source.rate, steps=options.steps, guidance=options.cfg, seed=options.seed,
+                           progress=progress)
+    recording.write(options.output, made)
     print(options.output)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if options.folder is not None:
+        _check_model_extra()
+    from pipeline import evaluate
+
+    print(evaluate.run(evaluate.Request(
+        data=options.data, output=options.output, split=options.split, model=options.folder, outputs=options.outputs, limit=options.limit,
+        by=tuple(options.by), overwrite=options.overwrite, steps=options.steps, guidance=options.cfg, seed=options.seed, mllm=options.mllm)))
+    print(f"\n  {options.output}  a row a pair and system")
+    return 0
+
+
+def _encode(options: argparse.Namespace) -> int:
+    _check_model_extra()
+    from manifests.strict import checked
+    from pipeline.config import Resources
+    from pipeline.encode import encode
+
+    if encode(options.model, options.data, options.folder, checked(options.set, Resources), options.ray) == "already":
+        print(f"{options.folder} is finished already: nothing to do")
+        return 0
+    print(options.folder)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    _check_model_extra()
+    from manifests.strict import load
+    from model.training.config import TrainConfig
+    from pipeline.train import selected, train, weighted
+
+    keys = None if options.select is None else selected(options.select)
+    last = train(load(options.config, options.set, TrainConfig), weighted(options.data), options.folder, options.init, keys, options.ray)
+    print(last)
     return 0
 
 

@@ -23,7 +23,7 @@ from pipeline.config import Resources
 
 RETRIES = 2  # of a part whose node or memory is lost, before its items are tried one by one
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-PACKAGES = ("manifests", "stages", "pipeline")
+PACKAGES = ("manifests", "stages", "model", "pipeline")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""Processes that train together. The model knows nothing of it: copies or shares of it are made from outside."""
+
+import contextlib
+import functools
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from model.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together: as torch.distributed has it, or alone."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def here(cls, device: torch.device | None = None) -> "Group":
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(dist.get_rank(), dist.get_world_size(), device) if dist.is_initialized() else cls(0, 1, device)
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Over all."""
+        if self.count > 1:
+            dist.all_reduce(value)
+            value /= self.count
+        return value
+
+    def sums(self, counts: list[float]) -> list[float]:
+        """Of numbers over all."""
+        if self.count == 1:
+            return counts
+        total = torch.tensor(counts, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
+        dist.all_reduce(total)
+        return total.tolist()
+
+
+def spread(objective: Objective, group: Group, kind: str, checkpoint_activations: bool, compile: bool) -> nn.Module:
+    """The objective made ready to be trained by a group.
+
+    Args:
+        kind: "ddp", whole copies; "fsdp", weights shared out (FSDP2; Zhao et al. 2023).
+        checkpoint_activations: compute a layer's activations again in the backward pass (Chen et al. 2016).
+        compile: let torch compile the DiT.
+    """
+    dit = objective.model.dit
+    if checkpoint_activations:
+        for layer in dit.layers:
+            layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+    if compile:
+        dit.compile_layers()
+    if kind == "fsdp":
+        return _shared(objective)
+    if group.count == 1:
+        return objective
+    speaks = objective.model.conditioners.speech_prompt is not None  # and most of it rests where nothing is said
+    return nn.parallel.DistributedDataParallel(objective, find_unused_parameters=speaks)
+
+
+def _shared(objective: Objective) -> Objective:
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    for layer in objective.model.dit.layers:
+        fully_shard(layer.cross_attention)  # by itself: its keys and values are made before the layer runs
+        register_fsdp_forward_method(layer.cross_attention, "keys_values")
+        fully_shard(layer)
+    fully_shard(objective.model.dit)
+    fully_shard(objective.model.conditioners)
+    return objective
+
+
+def apart(objective: nn.Module, last: bool) -> contextlib.AbstractContextManager:
+    """Where a step has several turns, gradients are put together in the last alone."""
+    if isinstance(objective, nn.parallel.DistributedDataParallel) and not last:
+        return objective.no_sync()
+    return contextlib.nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A weight on the CPU, put together from its shares; all of the group must ask."""
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).cpu()

@@ -1,0 +1,165 @@
+"""The loop: goes on exactly where it was, changes what it may and nothing else, and learns."""
+
+import hashlib
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from made_run import make_run
+from safetensors.torch import load_file
+
+from manifests.errors import RequestError, RunError
+from model.editor import Editor
+from model.mllm import Mllm
+from model.tiny_mllm import TINY
+from model.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> str:
+    return make_run(tmp_path_factory.mktemp("data") / "run")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same(one: Path, other: Path, tolerance: float = 0.0) -> None:
+    mine, theirs = weights(one), weights(other)
+    assert mine.keys() == theirs.keys()
+    assert max(float((mine[name] - theirs[name]).abs().max()) for name in mine) <= tolerance
+
+
+def test_stopped_and_resumed_gives_the_weights_of_one_that_ran_through(tmp_path, run, config):
+    through = train(config(steps=6), {run: 1.0}, tmp_path / "through")
+    train(config(steps=4), {run: 1.0}, tmp_path / "stopped")
+    resumed = train(config(steps=6), {run: 1.0}, tmp_path / "stopped")
+    assert_same(through, resumed)
+    rows = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("through", "stopped")]
+    assert rows[0].step.tolist() == rows[1].step.tolist() == [1, 2, 3, 4, 5, 6]
+    assert rows[0].loss.tolist() == rows[1].loss.tolist()
+
+
+def test_worker_processes_change_nothing(tmp_path, run, config):
+    assert_same(train(config(steps=2), {run: 1.0}, tmp_path / "none"), train(config(steps=2, workers=2), {run: 1.0}, tmp_path / "two"))
+
+
+def test_turns_add_up_to_the_whole_batch(tmp_path, run, config):
+    assert_same(train(config(), {run: 1.0}, tmp_path / "one"), train(config(accumulate=2), {run: 1.0}, tmp_path / "two"), 1e-5)
+
+
+def test_recomputed_activations_change_nothing(tmp_path, run, config):
+    assert_same(train(config(), {run: 1.0}, tmp_path / "kept"), train(config(checkpoint_activations=True), {run: 1.0}, tmp_path / "again"), 1e-6)
+
+
+def test_the_last_checkpoint_is_a_model_that_edits_and_few_are_kept(tmp_path, run, config):
+    last = train(config(steps=8, keep=2), {run: 1.0}, tmp_path / "out")
+    assert [path.name for path in sorted((tmp_path / "out/checkpoints").iterdir())] == ["step-00000006", "step-00000008"]
+    made = Editor.from_pretrained(last).edit(np.zeros((1, 8000), np.float32), "Remove it.", rate=16_000)
+    assert made.audio.shape == (1, 8000) and np.isfinite(made.audio).all()
+
+
+def test_frozen_means_frozen(tmp_path, run, config, monkeypatch):
+    seen = []
+
+    class Watched(Mllm):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            seen.append(self)
+
+    monkeypatch.setattr("model.train.Mllm", Watched)
+    last = train(config(steps=3), {run: 1.0}, tmp_path / "out")
+    digests = [hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in mllm.thinker.parameters())).hexdigest() for mllm in (seen[0], Mllm(TINY, -2))]
+    assert digests[0] == digests[1]
+    assert all(name.startswith(("dit.", "conditioners.")) for name in weights(last))
+
+
+def test_what_is_trained_changes_and_its_average_lags(tmp_path, run, config):
+    slow, fast = (weights(train(config(ema=ema), {run: 1.0}, tmp_path / f"{ema}")) for ema in (0.9999, 0.0))
+    assert any((slow[name] != fast[name]).any() for name in fast)
+
+
+def test_a_batch_without_a_finite_gradient_is_skipped_and_counted_and_many_end_it(tmp_path, run, config, monkeypatch):
+    from model.training.objective import Objective
+
+    steps, plain = [], Objective.forward
+
+    def poisoned(self, *arguments):
+        steps.append(len(steps))
+        return plain(self, *arguments) * (float("nan") if len(steps) in poison else 1.0)
+
+    monkeypatch.setattr(Objective, "forward", poisoned)
+    poison = {2}
+    last = train(config(), {run: 1.0}, tmp_path / "one")
+    assert all(weight.isfinite().all() for weight in weights(last).values())
+    assert pd.read_parquet(tmp_path / "one/metrics.parquet").skipped_steps.tolist() == [0, 1, 0, 0]
+    poison, steps[:] = set(range(2, 100)), []
+    with pytest.raises(RunError, match="3 steps in a row without a finite gradient"):
+        train(config(steps=20, bad_steps=3), {run: 1.0}, tmp_path / "many")
+
+
+def test_an_interrupt_ends_after_a_checkpoint_and_the_same_call_goes_on(tmp_path, run, config):
+    through = train(config(steps=30, every={"log": 1, "val": 0, "listen": 0, "checkpoint": 1000}), {run: 1.0}, tmp_path / "through")
+    same = config(steps=30, every={"log": 1, "val": 0, "listen": 0, "checkpoint": 1000})
+
+    def interrupt():
+        while not (tmp_path / "cut/tensorboard").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        signal.raise_signal(signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(same, {run: 1.0}, tmp_path / "cut")
+    watcher.join()
+    assert_same(through, train(same, {run: 1.0}, tmp_path / "cut"))
+
+
+def test_a_folder_holds_one_training(tmp_path, run, config):
+    train(config(steps=2), {run: 1.0}, tmp_path / "out")
+    with pytest.raises(RequestError, match="another training: seed, batch differ"):
+        train(config(steps=2, seed=1, batch=8), {run: 1.0}, tmp_path / "out")
+    with pytest.raises(RequestError, match="select"):
+        train(config(steps=2), {run: 1.0}, tmp_path / "out", keys={"train001"})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match="holds no training"):
+        train(config(), {run: 1.0}, tmp_path / "full")
+
+
+def test_half_a_checkpoint_is_none(tmp_path, run, config):
+    through = train(config(steps=4), {run: 1.0}, tmp_path / "through")
+    train(config(steps=2), {run: 1.0}, tmp_path / "cut")
+    shutil.copytree(tmp_path / "cut/checkpoints/step-00000002", tmp_path / "cut/checkpoints/.step-00000003")
+    assert_same(through, train(config(steps=4), {run: 1.0}, tmp_path / "cut"))
+
+
+def test_it_begins_with_a_given_model(tmp_path, run, config):
+    first = train(config(steps=2), {run: 1.0}, tmp_path / "first")
+    second = train(config(steps=2, model=None, learning_rate=1e-12), {run: 1.0}, tmp_path / "second", init=first)
+    assert_same(first, second, 1e-6)
+    with pytest.raises(RequestError, match="leave one of the two out"):
+        train(config(), {run: 1.0}, tmp_path / "third", init=first)
+    with pytest.raises(RequestError, match="--init"):
+        train(config(model=None), {run: 1.0}, tmp_path / "fourth")
+
+
+def test_val_losses_and_edited_samples_are_put_down(tmp_path, run, config):
+    train(config(steps=2, every={"log": 2, "val": 2, "listen": 2, "checkpoint": 2}, listen_steps=2), {run: 1.0}, tmp_path / "out")
+    [row] = pd.read_parquet(tmp_path / "out/metrics.parquet").to_dict("records")
+    assert all(row[f"val_loss_{t}"] > 0 for t in (0.1, 0.3, 0.5, 0.7, 0.9)) and np.isfinite(row["gain_over_copying_db"])
+    heard = {path.name for path in (tmp_path / "out/samples/step-00000002").iterdir()}
+    assert heard == {f"val00{number}.{side}.flac" for number in (0, 1) for side in ("output", "source", "target")}
+
+
+def test_a_model_that_only_copies_is_told_of(tmp_path, run, config, capfd):
+    every = {"log": 2, "val": 0, "listen": 2, "checkpoint": 2}
+    train(config(steps=2, learning_rate=1e-9, copying=2, every=every, listen_steps=2), {run: 1.0}, tmp_path / "out")
+    assert "no better than copying its input" in capfd.readouterr().err
