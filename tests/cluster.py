@@ -16,9 +16,9 @@ def free_port() -> int:
 
 
 class Head:
-    """A Ray node in the foreground of a process of its own; with `join`, one more node of that cluster."""
+    """A Ray node in the foreground of a process of its own, with more in its environment; with `join`, one more node of that cluster."""
 
-    def __init__(self, cpus: int, folder: pathlib.Path, join: "Head | None" = None, dashboard: bool = False):
+    def __init__(self, cpus: int, folder: pathlib.Path, join: "Head | None" = None, dashboard: bool = False, **environment: str):
         self.port = join.port if join else free_port()
         self.address = f"127.0.0.1:{self.port}"
         where = ["--address", self.address] if join else ["--head", f"--port={self.port}", f"--include-dashboard={str(dashboard).lower()}"]
@@ -31,7 +31,7 @@ class Head:
         self.process = subprocess.Popen(
             [ray, "start", *where, f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1", "--object-store-memory=200000000",
              f"--dashboard-agent-listen-port={free_port()}", "--block"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **environment},
         )
         deadline = time.monotonic() + 60
         while not join and not _answers(self.port):

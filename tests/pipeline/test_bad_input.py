@@ -86,7 +86,7 @@ def one_line(done, code: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory, sounds, audioedit, ray_head):
+def mixed(tmp_path_factory, sounds, audioedit_here, ray_head):
     """One build over good recordings, bad ones, and a manifest of both; edits that lack their clips are left out."""
     folder = tmp_path_factory.mktemp("mixed")
     shutil.copytree(sounds, folder / "good")
@@ -104,7 +104,7 @@ def mixed(tmp_path_factory, sounds, audioedit, ray_head):
     sources.append({"kind": "manifest", "path": str(folder / "m.csv")})
     config = folder / "mixed.yaml"
     config.write_text(yaml.safe_dump(configuration(sounds, sources=sources, edits={**PAIRS, "transfer": 3}, missing="skip")))
-    done = audioedit("build", config, "-o", folder / "run", "--ray", ray_head, timeout=100)
+    done = audioedit_here("build", config, "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     return folder, words, done
 
@@ -149,8 +149,8 @@ def test_an_edit_without_its_clips_is_left_out_where_that_is_allowed(mixed):
     assert pairs.groupby("edit").size().to_dict() == PAIRS and pairs["kept"].sum() >= 10
 
 
-def test_such_a_run_is_verified(mixed, audioedit):
-    checked = audioedit("verify", mixed[0] / "run", "--pairs", "5")
+def test_such_a_run_is_verified(mixed, audioedit_here):
+    checked = audioedit_here("verify", mixed[0] / "run", "--pairs", "5")
     assert checked.returncode == 0, checked.stdout
 
 
@@ -175,25 +175,26 @@ def labelled(folder: pathlib.Path, sounds: pathlib.Path, events: int, background
     ({"replace": 3}, 1, 1, ["'replace'", "label"]),
     ({"add": 3}, 1, 0, ["'add'", "label"]),
 ])
-def test_what_the_sources_alone_show_to_be_missing_is_told_before_work(sounds, audioedit, ray_head, tmp_path, write_config, edits, events, backgrounds, words):
+def test_what_the_sources_alone_show_to_be_missing_is_told_before_work(sounds, audioedit_here, ray_head, tmp_path, write_config, edits, events, backgrounds,
+                                                                       words):
     config = write_config(sources=labelled(tmp_path / "sounds", sounds, events, backgrounds), edits=edits)
-    said = one_line(audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head, timeout=100), 2)
+    said = one_line(audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head), 2)
     assert all(word in said for word in words) and not (tmp_path / "run/clips").exists()
 
 
-def test_what_only_ingest_shows_to_be_missing_is_told_before_rendering(sounds, audioedit, ray_head, tmp_path, write_config):
+def test_what_only_ingest_shows_to_be_missing_is_told_before_rendering(sounds, audioedit_here, ray_head, tmp_path, write_config):
     sources = labelled(tmp_path / "sounds", sounds, 4, 2)
     for path in (tmp_path / "sounds/backgrounds").rglob("*.wav"):
         path.write_bytes(path.read_bytes()[:3000])
     config = write_config(sources=sources, edits={"remove": 3})
-    said = one_line(audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head, timeout=100), 1)
+    said = one_line(audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head), 1)
     assert "'remove'" in said and "0 backgrounds" in said and "missing: skip" in said
     assert (tmp_path / "run/clips").exists() and not (tmp_path / "run/shards").exists()
 
 
-def test_a_folder_of_no_files(audioedit, tmp_path, write_config):
+def test_a_folder_of_no_files(audioedit_here, tmp_path, write_config):
     (tmp_path / "none").mkdir()
-    said = one_line(audioedit("build", write_config(sources=[{"kind": "folder", "path": str(tmp_path / "none")}]), "-o", tmp_path / "run"), 2)
+    said = one_line(audioedit_here("build", write_config(sources=[{"kind": "folder", "path": str(tmp_path / "none")}]), "-o", tmp_path / "run"), 2)
     assert "no files" in said or "no source files" in said
 
 
@@ -240,6 +241,6 @@ def test_an_output_folder_that_holds_other_things_is_left_alone(refused, tmp_pat
     assert (tmp_path / "run/thesis.txt").read_text() == "years of work" and len(list((tmp_path / "run").iterdir())) == 2
 
 
-def test_clips_of_a_run_that_is_none(audioedit, tmp_path, write_config, ray_head):
-    done = audioedit("build", write_config(), "-o", tmp_path / "run", "--clips", tmp_path / "none", "--ray", ray_head)
+def test_clips_of_a_run_that_is_none(audioedit_here, tmp_path, write_config, ray_head):
+    done = audioedit_here("build", write_config(), "-o", tmp_path / "run", "--clips", tmp_path / "none", "--ray", ray_head)
     assert "--clips" in one_line(done, 2)

@@ -59,14 +59,14 @@ def test_a_second_build_does_nothing_and_says_so(small_run, audioedit):
     assert before == {p: p.stat().st_mtime_ns for p in small_run.rglob("*")}
 
 
-def test_same_bytes_with_one_cpu_and_in_one_process_each(small_run, sounds, audioedit, tmp_path, write_config, ray_head):
+def test_same_bytes_with_one_cpu_and_in_one_process_each(small_run, sounds, audioedit_here, tmp_path, write_config, ray_head):
     """One task at a time, and each stage on its own: the chain is cut everywhere, and nothing changes."""
     config = write_config(resources={"ingest": {"cpus": 2}, "render": {"cpus": 2}, "score": {"cpus": 1, "actors": 1}, "shard": {"cpus": 1}})
     # a pool of one CPU and a task of two do not fit two CPUs
-    refused = audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head)
+    refused = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert refused.returncode == 2 and "resources" in refused.stderr
     config = write_config(resources={"ingest": {"cpus": 2}, "score": {"cpus": 1, "actors": 1}})
-    done = audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head)
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert shards(tmp_path / "run") == shards(small_run)
 
@@ -79,95 +79,95 @@ def test_ray_started_here_on_one_cpu_gives_the_same_bytes(small_run, audioedit, 
     assert shards(tmp_path / "run") == shards(small_run)
 
 
-def test_another_configuration_is_refused_and_overwrite_starts_anew(small_run, audioedit, tmp_path, write_config, ray_head):
+def test_another_configuration_is_refused_and_overwrite_starts_anew(small_run, audioedit_here, tmp_path, write_config, ray_head):
     first = write_config("first.yaml", edits={"remove": 6})
     second = write_config("second.yaml", edits={"remove": 9})
     run = tmp_path / "run"
-    assert audioedit("build", first, "-o", run, "--ray", ray_head).returncode == 0
-    refused = audioedit("build", second, "-o", run, "--ray", ray_head)
+    assert audioedit_here("build", first, "-o", run, "--ray", ray_head).returncode == 0
+    refused = audioedit_here("build", second, "-o", run, "--ray", ray_head)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--overwrite" in refused.stderr
     assert len(pd.read_parquet(run / "plan.parquet")) == 6
-    assert audioedit("build", second, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0
+    assert audioedit_here("build", second, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0
     assert len(pd.read_parquet(run / "plan.parquet")) == 9
     third = tmp_path / "third"
-    taken = audioedit("build", first, "-o", third, "--ray", ray_head, "--clips", run)
+    taken = audioedit_here("build", first, "-o", third, "--ray", ray_head, "--clips", run)
     assert taken.returncode == 0, taken.stderr
     assert not list((third / "clips").glob("*.tar"))
-    assert audioedit("verify", third).returncode == 0
+    assert audioedit_here("verify", third).returncode == 0
 
 
-def test_overwrite_starts_a_finished_run_anew_and_a_kill_while_clearing_leaves_nothing_that_looks_done(audioedit, tmp_path, write_config, ray_head):
+def test_overwrite_starts_a_finished_run_anew_and_a_kill_while_clearing_leaves_nothing_that_looks_done(audioedit_here, tmp_path, write_config, ray_head):
     config, run = write_config(edits={"remove": 6}), tmp_path / "run"
-    assert audioedit("build", config, "-o", run, "--ray", ray_head).returncode == 0
+    assert audioedit_here("build", config, "-o", run, "--ray", ray_head).returncode == 0
     made = shards(run)
-    again = audioedit("build", config, "-o", run, "--ray", ray_head, "--overwrite")
+    again = audioedit_here("build", config, "-o", run, "--ray", ray_head, "--overwrite")
     assert again.returncode == 0 and shards(run) == made, again.stderr
     # what a kill in the middle of clearing leaves: the record that says so, and some of the files
     facts = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**facts, "identity": "", "state": "failed"}))
     (run / "clips" / "clips.parquet").unlink()
-    refused = audioedit("build", config, "-o", run, "--ray", ray_head)
+    refused = audioedit_here("build", config, "-o", run, "--ray", ray_head)
     assert refused.returncode == 2 and "--overwrite" in refused.stderr
-    assert audioedit("build", config, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0 and shards(run) == made
+    assert audioedit_here("build", config, "-o", run, "--ray", ray_head, "--overwrite").returncode == 0 and shards(run) == made
 
 
-def test_leavings_of_a_driver_killed_after_its_last_record_are_removed(small_run, audioedit, tmp_path):
+def test_leavings_of_a_driver_killed_after_its_last_record_are_removed(small_run, audioedit_here, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(small_run, run)
     (run / ".attempts" / "pairs-00000-x").mkdir(parents=True)
-    again = audioedit("build", small_run.parent / "small.yaml", "-o", run)
+    again = audioedit_here("build", small_run.parent / "small.yaml", "-o", run)
     assert again.returncode == 0 and "nothing to do" in again.stdout and not (run / ".attempts").exists()
 
 
-def test_a_first_write_that_was_killed_does_not_lock_anyone_out(audioedit, tmp_path, write_config, ray_head):
+def test_a_first_write_that_was_killed_does_not_lock_anyone_out(audioedit_here, tmp_path, write_config, ray_head):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".run.json.0123456789ab.tmp").write_text("{")
-    done = audioedit("build", write_config(edits={"remove": 6}), "-o", run, "--ray", ray_head)
+    done = audioedit_here("build", write_config(edits={"remove": 6}), "-o", run, "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert not list(run.rglob("*.tmp"))
 
 
-def test_clips_of_another_kind_of_run_are_refused(small_run, audioedit, tmp_path, write_config):
+def test_clips_of_another_kind_of_run_are_refused(small_run, audioedit_here, tmp_path, write_config):
     config = write_config(audio={"sample_rate": 8000, "seconds": 3.0})
-    refused = audioedit("build", config, "-o", tmp_path / "run", "--clips", small_run)
+    refused = audioedit_here("build", config, "-o", tmp_path / "run", "--clips", small_run)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "8000" in refused.stderr and not (tmp_path / "run").exists()
-    nowhere = audioedit("build", config, "-o", tmp_path / "run", "--clips", tmp_path / "nowhere")
+    nowhere = audioedit_here("build", config, "-o", tmp_path / "run", "--clips", tmp_path / "nowhere")
     assert nowhere.returncode == 2 and "holds no run" in nowhere.stderr and not (tmp_path / "run").exists()
 
 
-def test_a_report_of_a_run_that_is_not_done(small_run, audioedit, tmp_path):
+def test_a_report_of_a_run_that_is_not_done(small_run, audioedit_here, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     facts = json.loads((small_run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**facts, "state": "running"}))
-    told = audioedit("report", run)
+    told = audioedit_here("report", run)
     assert told.returncode == 1 and told.stderr.count("\n") == 1 and "not done" in told.stderr
     (run / "run.json").write_text("[]")
-    assert audioedit("report", run).returncode == 2
+    assert audioedit_here("report", run).returncode == 2
 
 
-def test_plan_is_an_upper_bound_then_exact(small_run, audioedit, tmp_path, write_config):
+def test_plan_is_an_upper_bound_then_exact(small_run, audioedit, audioedit_here, tmp_path, write_config):
     config = small_run.parent / "small.yaml"
     bound = audioedit("plan", config, "-o", tmp_path / "none")
     assert bound.returncode == 0 and "at most" in bound.stdout and not (tmp_path / "none").exists()
-    exact = audioedit("plan", config, "-o", small_run)
+    exact = audioedit_here("plan", config, "-o", small_run)
     assert exact.returncode == 0 and "exact" in exact.stdout and "45 pairs" in exact.stdout
 
 
-def test_stereo_music_and_sound(audioedit, tmp_path, write_config, ray_head):
+def test_stereo_music_and_sound(audioedit_here, tmp_path, write_config, ray_head):
     config = write_config(audio={"sample_rate": 22050, "channels": 2, "seconds": 4.0}, sources=[{"kind": "soundfont", "pieces": 6, "sounds": 40}],
                           edits={"add": 9, "remove": 9, "extract": 9, "replace": 6, "transfer": 9})
-    done = audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head)
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(tmp_path / "run" / "quality" / "pairs.parquet")
     assert set(rows["domain"]) == {"sound", "music"} and set(rows["tier"]) == {"demo"}
-    assert audioedit("verify", tmp_path / "run", "--pairs", "100").returncode == 0
+    assert audioedit_here("verify", tmp_path / "run", "--pairs", "100").returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [("verify",), ("status",), ("report",)])
-def test_a_folder_that_holds_no_run(audioedit, tmp_path, arguments):
-    done = audioedit(*arguments, tmp_path)
+def test_a_folder_that_holds_no_run(audioedit_here, tmp_path, arguments):
+    done = audioedit_here(*arguments, tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "no run" in done.stderr
 
 

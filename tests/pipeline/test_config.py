@@ -83,6 +83,7 @@ def refusal(tmp_path, capsys):
     ({"clips": {"event_seconds": [1]}}, "clips.event_seconds.1", "required"),
     ({"resources": {"render": {"cpus": -1}}}, "resources.render.cpus", "0"),
     ({"resources": {"render": {"actors": 0}}}, "resources.render.actors", "1"),
+    ({"resources": {"clap": {"gpus": 0.5}}}, "resources.clap", "gpus needs actors"),
     ({"filters": {"rules": [{"score": "snr_db", "min": "low"}]}}, "filters.rules.0.min", "number"),
     ({"filters": {"rules": [{"score": "snr_db"}]}}, "filters.rules.0", "neither min, max nor equals"),
 ])

@@ -2,17 +2,26 @@
 
 import json
 import pathlib
+import tarfile
 
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 import soundfile
 import yaml
 from recordings import RATE, make_sounds, tone
 
+from manifests.errors import RequestError
+from pipeline import run as running
+from pipeline.engines import check, needed
+from pipeline.read_config import load
+from pipeline.sources import list_sources
 from pipeline.verify import verify
+from stages.score_clap import CLEAR
 
 SPEAKERS = ("extract_speaker", "remove_speaker")
+WHOLE = {"split": {"train": 1.0, "val": 0, "test": 0}}
 
 
 def make_talks(folder: pathlib.Path, count: int = 9) -> None:
@@ -57,6 +66,12 @@ def material(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> pathlib.Path:
+    """A few sounds of three labels, two of each."""
+    return make_sounds(tmp_path_factory.mktemp("few") / "sounds", labels=3, each=2, backgrounds=3)
+
+
 def write(folder: pathlib.Path, material: pathlib.Path, **changes) -> str:
     settings = {
         "seed": 2, "audio": {"sample_rate": RATE, "seconds": 3.0}, "split": {"train": 0.6, "val": 0.2, "test": 0.2}, "shards": {"pairs": 16},
@@ -72,11 +87,6 @@ def write(folder: pathlib.Path, material: pathlib.Path, **changes) -> str:
     name = folder / f"config-{len(list(folder.glob('*.yaml')))}.yaml"
     name.write_text(yaml.safe_dump(settings))
     return str(name)
-
-
-@pytest.fixture
-def oracles(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parents[1]))
 
 
 @pytest.fixture(scope="module")
@@ -163,70 +173,98 @@ def test_a_separators_leak_is_measured_and_stems_that_are_clean_are_extracted(cl
     assert clean == {"cymbals"} and set(real["label"]) == clean and (real["leak_db"] <= -20).all() and (real["branch"] == "real").all()
 
 
-def test_another_runs_clips_are_conversations_still(run, material, audioedit, oracles, tmp_path):
+def test_another_runs_clips_are_conversations_still(run, material, audioedit_here, ray_head, tmp_path):
     config = write(tmp_path, material, edits=dict.fromkeys(SPEAKERS, 3))
-    done = audioedit("build", config, "-o", str(tmp_path / "run"), "--clips", str(run))
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--clips", run, "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     again = pd.read_parquet(tmp_path / "run" / "quality" / "pairs.parquet")
     assert again["edit"].value_counts().to_dict() == dict.fromkeys(SPEAKERS, 3) and again["kept"].all()
 
 
-def test_a_labeler_alone_names_all_that_an_edit_needs(material, audioedit, oracles, tmp_path):
-    config = write(tmp_path, material, sources=[{"kind": "folder", "path": str(material / "unnamed")}, {"kind": "folder", "path": str(material / "murmurs")}],
-                   edits={"add": 3}, split={"train": 1.0, "val": 0, "test": 0}, diarizer=None)
-    done = audioedit("build", config, "-o", str(tmp_path / "run"))
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory, material, audioedit_here, ray_head) -> pathlib.Path:
+    """A finished run whose sounds and backgrounds nobody labelled."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    sources = [{"kind": "folder", "path": str(material / "unnamed")}, {"kind": "folder", "path": str(material / "murmurs")},
+               {"kind": "folder", "path": str(material / "songs"), "domain": "music", "separate": True}]
+    config = write(folder, material, sources=sources, edits={"add": 6, "remove": 12}, separator={"engine": "oracles:Separator"}, diarizer=None,
+                   filters={"rules": [{"score": "clap_gain", "min": 0.001}]}, **WHOLE)
+    done = audioedit_here("build", config, "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
-    pairs = pd.read_parquet(tmp_path / "run" / "quality" / "pairs.parquet")
+    return folder / "run"
+
+
+def test_a_labeler_alone_names_all_that_an_edit_needs(unlabelled):
+    pairs = pd.read_parquet(unlabelled / "quality" / "pairs.parquet")
+    pairs = pairs[pairs["domain"] == "sound"]
     assert pairs["kept"].any() and pairs["label"].str.startswith("sound ").all() and (pairs["clap_background"] < 0.25).all()
+
+
+def test_a_remix_says_whether_its_background_was_found_to_hold_nothing_like_its_stem(unlabelled):
+    checked = {}
+    for path in (unlabelled / "shards").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for said in (json.loads(tar.extractfile(name).read()) for name in tar.getnames() if name.endswith(".json")):
+                recipe, heard = json.loads(said["params"]), json.loads(said["scores"])["clap_background"]
+                if recipe["kind"] == "remix":
+                    assert recipe["stems"][0]["label"] == "" and recipe["background_checked"] == (heard <= CLEAR)
+                    checked[said["label"]] = recipe["background_checked"]
+    assert checked == {"bass": False, "cymbals": True}  # murmurs are low
 
 
 @pytest.mark.parametrize(("engine", "status", "told"), [
     ("NaN", 0, ""), ("Short", 1, "gave similarities of the shape"),
 ])
-def test_similarities_that_are_none_are_null_or_told(material, audioedit, oracles, tmp_path, engine, status, told):
-    config = write(tmp_path, material, sources=[{"kind": "folder", "path": str(material / "named"), "label": "parent"}], edits={"add": 3}, diarizer=None,
-                   labeler=None, scorers={"clap": {"engine": f"oracles:{engine}"}, "asr": None}, split={"train": 1.0, "val": 0, "test": 0})
-    done = audioedit("build", config, "-o", str(tmp_path / "run"))
+def test_similarities_that_are_none_are_null_or_told(few, audioedit_here, ray_head, tmp_path, engine, status, told):
+    config = write(tmp_path, few.parent, sources=[{"kind": "folder", "path": str(few), "label": "parent"}], edits={"add": 3}, diarizer=None,
+                   labeler=None, scorers={"clap": {"engine": f"oracles:{engine}"}, "asr": None}, **WHOLE)
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == status and told in done.stderr, done.stderr
     if status == 0:
         pairs = pd.read_parquet(tmp_path / "run" / "quality" / "pairs.parquet")
         assert pairs["kept"].any() and pairs["clap_gain"].isna().all() and pairs["clap_target"].isna().all()
 
 
-def test_memory_for_two_is_enough(material, audioedit, oracles, tmp_path, pairs):
+def test_memory_for_two_is_enough(material, audioedit_here, ray_head, tmp_path, pairs):
     config = write(tmp_path, material, scorers={"clap": {"engine": "oracles:Forgetful"}, "asr": None}, resources={"clap": {"cpus": 0.5, "actors": 1}})
-    done = audioedit("build", config, "-o", str(tmp_path / "run"))
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     again = pd.read_parquet(tmp_path / "run" / "quality" / "pairs.parquet")
     same = pairs.drop(columns=["pair_id", "seconds_render", "seconds_score"]).equals(again.drop(columns=["pair_id", "seconds_render", "seconds_score"]))
     assert same  # neither the batch nor who holds the engine changes a score
 
 
-def test_an_engine_that_dies_of_an_item_costs_that_item(material, audioedit, oracles, tmp_path):
-    config = write(tmp_path, material, scorers={"clap": {"engine": "oracles:Killer"}, "asr": None}, resources={"clap": {"cpus": 0.5, "actors": 1}},
-                   sources=[{"kind": "folder", "path": str(material / "named"), "label": "parent"}], edits={"add": 4}, diarizer=None, labeler=None,
-                   split={"train": 1.0, "val": 0, "test": 0}, missing="skip")
-    done = audioedit("build", config, "-o", str(tmp_path / "run"), timeout=280)
+def test_an_engine_that_dies_of_an_item_costs_that_item(few, audioedit_here, ray_head, tmp_path):
+    config = write(tmp_path, few.parent, scorers={"clap": {"engine": "oracles:Killer"}, "asr": None}, resources={"clap": {"cpus": 0.5, "actors": 1}},
+                   sources=[{"kind": "folder", "path": str(few), "label": "parent"}], edits={"add": 4}, diarizer=None, labeler=None, missing="skip", **WHOLE)
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     clips = pd.read_parquet(tmp_path / "run" / "quality" / "clips.parquet")
     died = clips[clips["reason"].fillna("").str.contains("its process died each time")]
     assert len(died) and died["file"].str.contains("sound_2").all() and len(died) == clips["file"].str.contains("/sound_2/").sum()
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"scorers": {"clap": {"engine": "oracles:Nobody"}}}, "scorer: engine 'oracles:Nobody' cannot be loaded"),
-    ({"separator": {"engine": "oracles:Separator", "leak": 3}}, "separator: engine 'oracles:Separator' does not take these options"),
-    ({"diarizer": None}, "conversation: true is for domain: speech without separate, and needs a diarizer"),
-    ({"separator": {"engine": "demucs", "repo": "./nowhere"}}, "nowhere"),
-    ({"scorers": {"clap": {"engine": "laion_clap", "checkpoint": "./nowhere.pt"}}}, "nowhere.pt"),
-    ({"transcriber": {"engine": "whisperx", "model": "./nowhere"}, "sources": [{"kind": "folder", "path": "talks", "domain": "speech"}],
-      "edits": {"speech_delete": 1}}, "nowhere"),
-    ({"diarizer": {"engine": "pyannote", "pipeline": "./nowhere"}}, "nowhere"),
-])
-def test_what_cannot_be_loaded_is_told_before_any_work(material, audioedit, oracles, tmp_path, changes, told):
-    config = write(tmp_path, material, **changes)
-    text = pathlib.Path(config).read_text().replace("path: talks", f"path: {material / 'talks'}")
-    pathlib.Path(config).write_text(text)
-    done = audioedit("build", config, "-o", str(tmp_path / "run"))
-    assert done.returncode == 2 and told in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert not (tmp_path / "run" / "clips").exists()
+def test_what_cannot_be_loaded_is_told_before_any_work(material, audioedit_here, ray_head, tmp_path):
+    config = write(tmp_path, material, scorers={"clap": {"engine": "oracles:Nobody"}})
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
+    assert done.returncode == 2 and "scorer: engine 'oracles:Nobody' cannot be loaded" in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "run" / "clips").exists()
+
+
+def test_each_engine_is_loaded_by_the_check_before_work(material, ray_head, tmp_path):
+    talks = {"sources": [{"kind": "folder", "path": str(material / "talks"), "domain": "speech"}], "edits": {"speech_delete": 1}}
+    running.connect(ray_head)
+    try:
+        for changes, told in [
+            ({"separator": {"engine": "oracles:Separator", "leak": 3}}, "separator: engine 'oracles:Separator' does not take these options"),
+            ({"separator": {"engine": "demucs", "repo": "./nowhere"}}, "nowhere"),
+            ({"scorers": {"clap": {"engine": "laion_clap", "checkpoint": "./nowhere.pt"}}}, "nowhere.pt"),
+            ({"transcriber": {"engine": "whisperx", "model": "./nowhere"}, **talks}, "nowhere"),
+            ({"diarizer": {"engine": "pyannote", "pipeline": "./nowhere"}}, "nowhere"),
+        ]:
+            config = load(write(tmp_path, material, **changes))
+            with pytest.raises(RequestError, match=told) as refused:
+                check(needed(config, list_sources(config), False))
+            assert "\n" not in str(refused.value)
+    finally:
+        ray.shutdown()

@@ -58,12 +58,12 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
 def sources(tmp_path_factory) -> str:
     """Made recordings of every kind that the configuration names: sounds with labels and without, songs, speech, people taking turns."""
     folder = tmp_path_factory.mktemp("recordings")
-    make_sounds(folder / "sounds", seconds=12.0)
-    make_sounds(folder / "field", labels=2, each=3, backgrounds=3, seconds=13.0)
+    make_sounds(folder / "sounds", each=3, backgrounds=6, seconds=12.0)
+    make_sounds(folder / "field", labels=2, each=2, backgrounds=2, seconds=13.0)
     voices, made = ("en-us+david", "en-gb-scotland+f3"), Espeak()
     for name in ("songs", "speech", "meetings"):
         (folder / name).mkdir()
-    for n in range(6):
+    for n in range(4):
         time = np.arange(11 * RATE) / RATE
         song = [0.2 * np.sin(2 * np.pi * pitch * 2 ** (n / 12) * time) * (np.sin(pace * time) > 0) for pitch, pace in ((660, 19), (110, 3))]
         soundfile.write(folder / "songs" / f"{n}.wav", np.stack(song, axis=1), RATE)  # drums left, bass right
@@ -88,7 +88,7 @@ def run(tmp_path_factory, checkpoints, sources) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("production") / "run"
     wanted = yaml.safe_load((ROOT / "configs" / "production.yaml").read_text())["edits"]
     changes = {**checkpoints, "sources": sources, "resources": "{}", "audio": "{sample_rate: 16000, channels: 2, seconds: 10.0}",
-               "edits": json.dumps(dict.fromkeys(wanted, 6)),
+               "edits": json.dumps(dict.fromkeys(wanted, 3)),
                "split": "{train: 1.0, val: 0, test: 0}", "clips.clap_label": "null", "clips.alignment_confidence": "0.0", "clips.join_db": "0.0",
                "clips.speaker_overlap": "1.0"}  # what random weights say decides nothing
     sets = [f"--set={key}={value}" for key, value in changes.items()]

@@ -27,13 +27,13 @@ def kept(demo) -> pd.DataFrame:
     return rows[rows["kept"]].set_index("pair_id")
 
 
-def test_the_demo_keeps_what_it_promises(demo, kept, audioedit):
+def test_the_demo_keeps_what_it_promises(demo, kept, audioedit_here):
     assert len(kept) >= 200
     counts = kept.groupby(["edit", "split"]).size()
     assert set(counts.index) == {(e, s) for e in EDITS if not e.endswith("_speaker") for s in ("train", "val", "test")}
     asked = kept[kept["edit"].isin(["remove", "extract", "replace"])]
     assert (asked["n_events"] > 1).mean() >= 0.8
-    checked = audioedit("verify", demo, "--pairs", "60")
+    checked = audioedit_here("verify", demo, "--pairs", "60")
     assert checked.returncode == 0, checked.stdout
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from recordings import configuration
 
-LARGE = {"edits": {"add": 120, "remove": 120, "extract": 120, "replace": 80}, "shards": {"pairs": 8}}
+LARGE = {"edits": {"add": 80, "remove": 80, "extract": 80, "replace": 40}, "shards": {"pairs": 8}}
 
 
 def shards(run: pathlib.Path) -> list:
@@ -35,19 +35,19 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 90) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, sounds, audioedit, ray_head):
+def whole(tmp_path_factory, sounds, audioedit_here, ray_head):
     """The configuration, and the run that nobody interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "large.yaml").write_text(yaml.safe_dump(configuration(sounds, **LARGE)))
-    done = audioedit("build", folder / "large.yaml", "-o", folder / "run", "--ray", ray_head)
+    done = audioedit_here("build", folder / "large.yaml", "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     return folder / "large.yaml", folder / "run"
 
 
-def test_driver_killed_again_and_again(whole, start, audioedit, tmp_path, ray_head):
+def test_driver_killed_again_and_again(whole, start, audioedit_here, tmp_path, ray_head):
     config, run = whole[0], tmp_path / "run"
     kills = 0
-    for wanted in (0, 3, 12, 30):
+    for wanted in (0, 3, 10, 20):
         driver = start("build", config, "-o", run, "--ray", ray_head)
         if wait_for(lambda wanted=wanted: (run / "parts").exists() and pair_parts(run) >= wanted, driver):
             before = pair_parts(run)
@@ -55,14 +55,14 @@ def test_driver_killed_again_and_again(whole, start, audioedit, tmp_path, ray_he
             driver.wait()
             kills += 1
             assert not (run / "shards").exists(), "nothing stands under a contract name before all is done"
-            told = audioedit("status", run)
+            told = audioedit_here("status", run)
             assert told.returncode == 0 and "no driver works on it" in told.stdout or "process" in told.stdout
             assert pair_parts(run) >= before
     assert kills >= 3
-    done = audioedit("build", config, "-o", run, "--ray", ray_head)
+    done = audioedit_here("build", config, "-o", run, "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert shards(run) == shards(whole[1])
-    assert audioedit("verify", run).returncode == 0
+    assert audioedit_here("verify", run).returncode == 0
     assert not (run / ".attempts").exists()
 
 
@@ -83,7 +83,7 @@ def test_workers_killed_while_they_work(whole, start, tmp_path, ray_head):
     config, run = whole[0], tmp_path / "run"
     driver = start("build", config, "-o", run, "--ray", ray_head)
     kills = 0
-    for wanted in (1, 10, 20, 30):
+    for wanted in (1, 8, 16, 24):
         if wait_for(lambda wanted=wanted: pair_parts(run) >= wanted and ray_workers(b"_run"), driver):
             for worker in ray_workers(b"_run")[:1]:
                 os.kill(worker, signal.SIGKILL)
@@ -94,25 +94,25 @@ def test_workers_killed_while_they_work(whole, start, tmp_path, ray_head):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_cleanly_and_goes_on(whole, start, audioedit, tmp_path, ray_head, how):
+def test_interrupted_it_ends_cleanly_and_goes_on(whole, start, audioedit_here, tmp_path, ray_head, how):
     config, run = whole[0], tmp_path / "run"
     driver = start("build", config, "-o", run, "--ray", ray_head)
     assert wait_for(lambda: pair_parts(run) >= 3, driver)
-    told = audioedit("status", run)
+    told = audioedit_here("status", run)
     assert "running" in told.stdout and "kept of" in told.stdout and "minutes left" in told.stdout
     driver.send_signal(how)
     _, error = driver.communicate(timeout=60)
     assert driver.returncode == 130 and "Traceback" not in error and "goes on from here" in error
     assert json.loads((run / "run.json").read_text())["lease"] is None
-    assert audioedit("build", config, "-o", run, "--ray", ray_head).returncode == 0
+    assert audioedit_here("build", config, "-o", run, "--ray", ray_head).returncode == 0
     assert shards(run) == shards(whole[1])
 
 
-def test_a_second_driver_is_refused(whole, start, audioedit, tmp_path, ray_head):
+def test_a_second_driver_is_refused(whole, start, audioedit_here, tmp_path, ray_head):
     config, run = whole[0], tmp_path / "run"
     driver = start("build", config, "-o", run, "--ray", ray_head)
     assert wait_for(lambda: (run / "parts").exists(), driver)
-    second = audioedit("build", config, "-o", run, "--ray", ray_head)
+    second = audioedit_here("build", config, "-o", run, "--ray", ray_head)
     assert second.returncode == 2 and second.stderr.count("\n") == 1 and "another driver" in second.stderr
     driver.communicate(timeout=120)
     assert driver.returncode == 0 and shards(run) == shards(whole[1])
@@ -130,13 +130,13 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_disk_full_is_one_line_and_room_is_enough_to_go_on(whole, audioedit, small_disk, ray_head):
+def test_disk_full_is_one_line_and_room_is_enough_to_go_on(whole, audioedit, audioedit_here, small_disk, ray_head):
     config, run = whole[0], small_disk / "run"
     full = audioedit("build", config, "-o", run, "--ray", ray_head)
     assert full.returncode == 1 and "No space left" in full.stderr and "Traceback" not in full.stderr
     assert [line for line in full.stderr.splitlines() if line.startswith("audioedit:")] == full.stderr.splitlines()[-1:]
     assert not (run / "shards").exists() and not list(run.rglob("*.tmp"))
     subprocess.run(["mount", "-o", "remount,size=500m", str(small_disk)], check=True)
-    done = audioedit("build", config, "-o", run, "--ray", ray_head)
+    done = audioedit_here("build", config, "-o", run, "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert shards(run) == shards(whole[1])

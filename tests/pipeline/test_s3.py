@@ -39,7 +39,7 @@ def test_storage_keeps_its_promises(bucket):
     assert not run.exists("z/y.bin") and run.names("z") == []
 
 
-def test_a_build_into_a_bucket_is_whole_and_verified(bucket, audioedit, write_config):
+def test_a_build_into_a_bucket_is_whole_and_verified(bucket, audioedit, audioedit_here, write_config):
     config = write_config(edits={"remove": 9, "replace": 6})
     done = audioedit("build", config, "-o", f"{bucket}/built")
     assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ def test_a_build_into_a_bucket_is_whole_and_verified(bucket, audioedit, write_co
     for command in (("verify", f"{bucket}/built"), ("status", f"{bucket}/built"), ("report", f"{bucket}/built")):
         told = audioedit(*command)
         assert told.returncode == 0, told.stdout + told.stderr
-    again = audioedit("build", config, "-o", f"{bucket}/built")
+    again = audioedit_here("build", config, "-o", f"{bucket}/built")
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    other = audioedit("build", write_config("other.yaml", edits={"remove": 6}), "-o", f"{bucket}/built")
+    other = audioedit_here("build", write_config("other.yaml", edits={"remove": 6}), "-o", f"{bucket}/built")
     assert other.returncode == 2 and "--overwrite" in other.stderr

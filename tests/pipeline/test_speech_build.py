@@ -82,9 +82,9 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def made(folder, audioedit, ray_head) -> pathlib.Path:
+def made(folder, audioedit_here, ray_head) -> pathlib.Path:
     """A finished run; not to be changed."""
-    done = audioedit("build", configuration(folder), "-o", folder / "run", "--ray", ray_head)
+    done = audioedit_here("build", configuration(folder), "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -116,11 +116,11 @@ def shards(run: pathlib.Path) -> list:
     return [(s["name"], s["sha256"], s["pairs"]) for s in json.loads((run / "shards" / "index.json").read_text())]
 
 
-def test_every_edit_is_made_and_verified(made, rows, audioedit):
+def test_every_edit_is_made_and_verified(made, rows, audioedit_here):
     kept = rows[rows["kept"]].groupby("edit").size()
     assert rows.groupby("edit").size().to_dict() == {"add": 6, "remove": 6, "extract": 6, **dict.fromkeys(SPEECH, 12)}
     assert set(kept.index) == {"add", "remove", "extract", *SPEECH} and kept[list(SPEECH)].min() >= 3
-    checked = audioedit("verify", made, "--pairs", "1000")
+    checked = audioedit_here("verify", made, "--pairs", "1000")
     assert checked.returncode == 0, checked.stdout
 
 
@@ -226,21 +226,21 @@ def test_speech_that_was_tampered_with_is_found(run, planted):
     assert len(faults) == len(pairs), faults
 
 
-def test_the_same_bytes_again_with_one_worker_and_each_stage_on_its_own(made, folder, audioedit, tmp_path, ray_head):
+def test_the_same_bytes_again_with_one_worker_and_each_stage_on_its_own(made, folder, audioedit_here, tmp_path, ray_head):
     alone = {stage: {"cpus": 2} for stage in ("ingest", "render", "shard")} | {"separate": {"cpus": 1.5}, "transcribe": {"cpus": 2}, "score": {"cpus": 1.5}}
-    done = audioedit("build", configuration(folder, resources=alone), "-o", tmp_path / "again", "--ray", ray_head)
+    done = audioedit_here("build", configuration(folder, resources=alone), "-o", tmp_path / "again", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert shards(tmp_path / "again") == shards(made)
 
 
-def test_a_corpus_of_one_voice_has_every_split(folder, audioedit, tmp_path, ray_head):
+def test_a_corpus_of_one_voice_has_every_split(folder, audioedit_here, tmp_path, ray_head):
     talks = make_talks(tmp_path / "talks")
     config = configuration(folder, sources=[{"kind": "manifest", "path": str(talks), "domain": "speech"}], edits={"speech_delete": 6, "speech_substitute": 6},
                            scorers={"asr": None}, clips={"alignment_confidence": 0.0})
-    done = audioedit("build", config, "-o", tmp_path / "run", "--ray", ray_head)
+    done = audioedit_here("build", config, "-o", tmp_path / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     clips, rows = (pd.read_parquet(tmp_path / "run" / name) for name in ("clips/clips.parquet", "quality/pairs.parquet"))
     assert clips["split"].value_counts().to_dict() == {"train": 6, "val": 2, "test": 2}
     assert set(rows.loc[rows["kept"], "split"]) == {"train", "val", "test"}
     assert (rows[["tier", "branch"]] == ["synthetic", "real"]).all(axis=None) and rows["alignment_confidence"].notna().all() and rows["asr_choice"].isna().all()
-    assert audioedit("verify", tmp_path / "run").returncode == 0
+    assert audioedit_here("verify", tmp_path / "run").returncode == 0

@@ -77,9 +77,9 @@ def test_a_sound_run_has_no_fault(run):
     (said(gain_db=-3.0), "its gain is"),
     (louder_event, "LU over the background, params say"),
 ])
-def test_a_changed_pair_is_named_with_what_is_wrong(run, audioedit, how, told):
+def test_a_changed_pair_is_named_with_what_is_wrong(run, audioedit_here, how, told):
     pair = change(run, how)
-    done = audioedit("verify", run, "--pairs", "1000")
+    done = audioedit_here("verify", run, "--pairs", "1000")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert any(line.startswith(f"pair {pair}: ") and told in line for line in done.stdout.splitlines()), done.stdout
 

@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from manifests.audio import to_int16
 from manifests.chance import generator
 from manifests.clip import Clip
+from manifests.errors import Rejected
 from manifests.loudness import loudness
 from manifests.pair import Pair
 from manifests.scene import Scene
 from stages.edit import edit, sides
 from stages.engines.hpss import Hpss
+from stages.filter import Rule, judge
 from stages.ingest import Gates, store
 from stages.measure import measure
 from stages.render import render
 from stages.scenes import separated
+from stages.score import quiet_fault, score
 from stages.separate import separate
 
 RATE = 16_000
@@ -75,6 +78,30 @@ def test_what_is_left_over_has_no_label_and_sounds_all_the_same():
     scene = separated.place(scene_of("separated"), [replace(named, clip_id="a"), replace(rest, clip_id="b")], generator(1))
     assert [(stem.role, stem.label) for stem in scene.stems] == [("track", "clicks"), ("rest", "")] and scene.mixture == [0, 1]
     assert sides(scene, "add", 0) == ([1], [0, 1], [0]) and sides(scene, "extract", 0) == ([0, 1], [0], [0])
+
+
+@pytest.mark.parametrize("part", ["rest", "track"])
+def test_a_rest_that_is_silent_in_the_stretch_is_no_fault_and_a_track_is(part):
+    late = np.zeros((1, 4 * RATE), np.float32)
+    late[:, -RATE // 2 :] = 0.1 * np.random.default_rng(0).standard_normal(RATE // 2)
+    clips, flac = taken_apart(song(2))
+    (end,), more = stored([(measured(late, label="" if part == "rest" else "applause"), late)])
+    scene = separated.place(scene_of("separated"), [*clips, end], generator(2))
+    for stem in scene.stems:
+        stem.offset = 0
+    known, flac = {clip.clip_id: clip for clip in (*clips, end)}, flac | more
+    if part == "track":
+        with pytest.raises(Rejected, match="'applause' is silent in the stretch"):
+            render(scene, known, lambda clip: flac[clip.clip_id], generator(2, "loudness"))
+        return
+    rendered = render(scene, known, lambda clip: flac[clip.clip_id], generator(2, "loudness"))
+    for name in ("add", "remove", "extract"):
+        pair = Pair("key", "s", name, "real", "real", "music", "en", "train", 0)
+        pair.before, pair.after, pair.edited = sides(scene, name, 0)
+        edit(rendered, [pair])
+        score(rendered, pair)
+        judge(pair, [Rule(score="change_db", min=-40.0), Rule(score="target_peak_dbfs", min=-60.0)])
+        assert quiet_fault(rendered, pair.edited) is None and pair.kept and np.isfinite([pair.source_lufs, pair.target_lufs, pair.local_snr_db]).all()
 
 
 def measured(audio: np.ndarray, name: str = "ground.wav", **known) -> Clip:
