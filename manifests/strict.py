@@ -54,7 +54,9 @@ def checked(overrides: Iterable[str], kind: type[Kind]) -> Kind:
     return _checked({}, overrides, kind, "--set ", None, ())
 
 
-def _checked(value: dict, overrides: Iterable[str], kind: type[Kind], where: str, keys: Callable[[list[str]], Iterable[str]] | None, tags: tuple[str, ...]) -> Kind:
+def _checked(
+    value: dict, overrides: Iterable[str], kind: type[Kind], where: str, keys: Callable[[list[str]], Iterable[str]] | None, tags: tuple[str, ...]
+) -> Kind:
     for override in overrides:
         _override(value, override)
     try:

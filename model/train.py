@@ -20,7 +20,7 @@ from model.folder import CODEC, read_sizes
 from model.mllm import Mllm, Prompt
 from model.recording import resampled
 from model.sizes import Sizes
-from model.training import encode, record, validate
+from model.training import encode, lora, record, validate
 from model.training.average import Average
 from model.training.checkpoints import Checkpoints, model_weights
 from model.training.config import TrainConfig
@@ -68,6 +68,8 @@ def check(
     if (init is None) == (config.model is None):
         raise RequestError("a model to begin with is given, and the configuration has sizes of a fresh one (model); leave one of the two out" if init else
                            "the configuration has no sizes (model) of a fresh model, and none to begin with is given (--init MODEL)")
+    if config.lora is not None and init is None:
+        raise RequestError("lora: additions want a model to begin with (--init MODEL)")
     sizes = config.model or read_sizes(init)
     for run in data:
         encode.check(Storage(run), sizes, None if init is None else Path(init) / CODEC)
@@ -90,6 +92,8 @@ class _Training:
         if group.first:
             record.write(folder, config, data, init, keys, len(shards))
         model = AudioOmni.from_folder(init) if init is not None else _fresh(sizes, config.seed)
+        if config.lora is not None:
+            lora.add(model, config.lora, config.seed)
         asked = sizes.mllm
         self.mllm = Mllm(asked["path"], asked["layer"], group.device, roles=asked.get("roles"))
         self.model = model.to(group.device)
@@ -222,7 +226,7 @@ class _Training:
         return {"gain_over_copying_db": total / count}
 
     def _save(self, step: int, progress: Progress | None) -> None:
-        weights = model_weights(self.model, self.average)
+        weights = model_weights(self.model, self.average, self.config.lora)
         self.checkpoints.save(step, self.model, weights, self.trained, self.optimizer, self.average)
         if progress is not None:
             progress.save()

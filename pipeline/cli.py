@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="RUN")
     status = command("status", _status, "say how far a run is, from any terminal", "audioedit status runs/demo")
     status.add_argument("folder", metavar="RUN")
+    select = command("select", _select, "pick pairs of a run by what quality/pairs.parquet says of them",
+                     "audioedit select runs/demo --where \"edit == 'remove' and snr_db > 0\" -o keys.parquet")
+    select.add_argument("folder", metavar="RUN")
+    select.add_argument("--where", required=True, metavar="EXPR", help="over the columns of quality/pairs.parquet, as pandas.DataFrame.query takes it")
+    select.add_argument("-o", dest="output", required=True, metavar="KEYS.parquet", help="ids of the pairs, for train --select and evaluate --select")
     encode = command("encode", _encode, "compute latents and the MLLM's states once, for train; run again, it does what is missing",
                      "audioedit encode runs/tiny/checkpoints/step-00001500 --data runs/demo -o runs/demo-encoded")
     encode.add_argument("model", metavar="MODEL", help="whose codec and MLLM are used; train --data ENCODED wants the same")
@@ -89,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-o", dest="output", required=True, metavar="FILE.parquet", help="a row for each pair and system, and what the run knows of it")
     evaluate.add_argument("--overwrite", action="store_true", help="write FILE.parquet again if it exists")
     evaluate.add_argument("--outputs", metavar="DIR", help="recordings of any system to score, named PAIR_ID.wav or .flac")
+    evaluate.add_argument("--select", metavar="KEYS", help="a parquet file whose column pair_id says which pairs")
     evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N pairs")
     evaluate.add_argument("--by", action="append", default=[], metavar="COLUMN", help="show slices by a column of quality/pairs.parquet; may be repeated")
     evaluate.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: the model's)")
@@ -197,9 +203,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     from pipeline import evaluate
 
     print(evaluate.run(evaluate.Request(
-        data=options.data, output=options.output, split=options.split, model=options.folder, outputs=options.outputs, limit=options.limit,
-        by=tuple(options.by), overwrite=options.overwrite, steps=options.steps, guidance=options.cfg, seed=options.seed, mllm=options.mllm)))
+        data=options.data, output=options.output, split=options.split, select=options.select, model=options.folder, outputs=options.outputs,
+        limit=options.limit, by=tuple(options.by), overwrite=options.overwrite, steps=options.steps, guidance=options.cfg, seed=options.seed,
+        mllm=options.mllm)))
     print(f"\n  {options.output}  a row a pair and system")
+    return 0
+
+
+def _select(options: argparse.Namespace) -> int:
+    from pipeline.select import select
+
+    print(f"{options.output}  {select(options.folder, options.where, options.output)} pairs")
     return 0
 
 
@@ -220,7 +234,8 @@ def _train(options: argparse.Namespace) -> int:
     _check_model_extra()
     from manifests.strict import load
     from model.training.config import TrainConfig
-    from pipeline.train import selected, train, weighted
+    from pipeline.select import selected
+    from pipeline.train import train, weighted
 
     keys = None if options.select is None else selected(options.select)
     last = train(load(options.config, options.set, TrainConfig), weighted(options.data), options.folder, options.init, keys, options.ray)

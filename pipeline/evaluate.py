@@ -21,6 +21,7 @@ from model.evaluation.summary import slices, table
 from model.evaluation.task import Task
 from model.recording import Recording
 from model.training.shards import Sample, Shards
+from pipeline.select import selected
 from pipeline.status import open_run
 from stages.engines import registry
 from stages.engines.protocols import Recognizer, Speech, TextAudioScorer
@@ -39,6 +40,7 @@ class Request:
     split: str = "test"
     model: str | None = None
     outputs: str | None = None
+    select: str | None = None
     limit: int | None = None
     by: tuple[str, ...] = ()
     overwrite: bool = False
@@ -65,7 +67,7 @@ def run(request: Request) -> str:
     quality = read_table(storage, "quality/pairs.parquet")
     for column in request.by:
         _check_column(column, quality.schema)
-    shards = Shards([request.data], request.split)
+    shards = Shards([request.data], request.split, None if request.select is None else selected(request.select))
     systems: dict[str, System] = {}
     if request.outputs is not None:
         systems["outputs"] = _recorded(Path(request.outputs))

@@ -14,6 +14,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from model import folder
 from model.audio_omni import AudioOmni
 from model.training.average import Average
+from model.training.config import Lora
+from model.training.lora import merged
 from model.training.parallel import Group, whole
 
 OPTIONS = StateDictOptions(ignore_frozen_params=True, strict=False)
@@ -97,6 +99,7 @@ def _state(trained: nn.Module, optimizer: optim.Optimizer, average: Average) -> 
     return {"weights": weights, "optimizer": moments, "average": average.held}
 
 
-def model_weights(model: AudioOmni, average: Average) -> dict[str, Tensor]:
+def model_weights(model: AudioOmni, average: Average, lora: Lora | None) -> dict[str, Tensor]:
     """Of a MODEL folder: the average of what is trained, and the rest as it is; all of the group must ask."""
-    return {name: whole(average.held.get(name, weight)) for name, weight in model.weights().items()}
+    weights = {name: whole(average.held.get(name, weight)) for name, weight in model.weights().items()}
+    return weights if lora is None else merged(weights, lora)

@@ -140,16 +140,19 @@ def collate(batches: list[Batch]) -> Batch:
 
 
 def _begin(facts: dict, length: int, window: int, chance: np.random.Generator, rate: int) -> int:
-    """Where the window begins in a sample that is longer: at random, with as much as it holds of one of the edit's spans.
+    """Where the window begins in a sample that is longer: half the time with as much as it holds of one of the edit's spans, else anywhere.
 
-    Source and target of speech edits run apart from the edit on, so their window begins before it.
+    For a long recording is edited window by window, and most of them have nothing of the edit. Source and target of speech edits run apart from the edit on,
+    so that their window begins before it.
     """
     last = max(0, length - window)
     spans = facts["edit_spans"]
-    first, end = (round(second * rate) for second in spans[int(chance.integers(len(spans)))])
     if facts["edit"].startswith("speech_"):
         last = min(last, round(spans[0][0] * rate))
-    lowest, highest = sorted((min(max(0, end - window), last), min(first, last)))
+    lowest, highest = 0, last
+    if chance.random() < 0.5:
+        first, end = (round(second * rate) for second in spans[int(chance.integers(len(spans)))])
+        lowest, highest = sorted((min(max(0, end - window), last), min(first, last)))
     return int(chance.integers(lowest, highest + 1))
 
 

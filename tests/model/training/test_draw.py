@@ -41,17 +41,16 @@ def test_a_draw_depends_on_seed_and_position_alone(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_a_window_of_a_long_sample_holds_the_edit_on_both_sides(tmp_path, rate):
-    run, window = make_run(tmp_path / "run", rate=rate, seconds=6.0), OF.latent_frames * OF.downsampling
-    begins = set()
-    for position in range(24):
-        batch = draws(run)[position]
+def test_half_the_windows_of_a_long_sample_hold_the_edit_and_the_rest_lie_anywhere(tmp_path, rate):
+    made, window = draws(make_run(tmp_path / "run", rate=rate, seconds=6.0)), OF.latent_frames * OF.downsampling
+    held, begins = 0, set()
+    for position in range(60):
+        batch = made[position]
         assert batch.source.shape == batch.target.shape == (1, 1, window)
-        apart = (batch.target - batch.source)[0, 0].abs() > 0.02  # the tone, or what is not the tone
-        inside = batch.weight[0] > 0
-        assert apart.any() and inside.all()
+        tone = batch.target if batch.edits[0] == "extract" else batch.target - batch.source
+        held += bool((tone.abs() > 0.1).float().mean() > 0.7)
         begins.add(float(batch.source[0, 0, 0]))
-    assert len(begins) > 12
+    assert 22 <= held <= 50 and len(begins) > 40
 
 
 def test_the_loss_weighs_the_span_and_its_mean_stays_one(tmp_path):
@@ -69,12 +68,14 @@ def speech(cut: float) -> Sample:
     return Sample("s", made.sample(), {f"{side}.flac": encode_flac(getattr(made, side), 16_000) for side in ("source", "target")})
 
 
-def test_sides_that_run_apart_are_the_same_before_the_edit_which_is_in_the_window(tmp_path):
+def test_sides_that_run_apart_are_the_same_before_the_edit(tmp_path):
     made, cuts = draws(make_run(tmp_path / "run")), []
     for position in range(12):
         batch = made.draw(speech(2.5), position, [])
-        cuts.append(np.flatnonzero((batch.source != batch.target)[0, 0].numpy())[0])
-    assert min(cuts) > 0 and len(set(cuts)) > 6
+        differ = np.flatnonzero((batch.source != batch.target)[0, 0].numpy())
+        if len(differ):
+            cuts.append(differ[0])
+    assert len(cuts) >= 4 and min(cuts) > 0
 
 
 def test_a_short_sample_is_padded_and_a_mono_one_serves_a_stereo_model(tmp_path):

@@ -163,3 +163,17 @@ def test_a_model_that_only_copies_is_told_of(tmp_path, run, config, capfd):
     every = {"log": 2, "val": 0, "listen": 2, "checkpoint": 2}
     train(config(steps=2, learning_rate=1e-9, copying=2, every=every, listen_steps=2), {run: 1.0}, tmp_path / "out")
     assert "no better than copying its input" in capfd.readouterr().err
+
+
+def test_low_rank_additions_change_attention_alone_and_go_on(tmp_path, run, config):
+    first = train(config(steps=2), {run: 1.0}, tmp_path / "first")
+    small = {"model": None, "lora": {"rank": 2}, "ema": 0.0}
+    through = train(config(steps=4, **small), {run: 1.0}, tmp_path / "through", init=first)
+    before, after = weights(first), weights(through)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert changed and all("attention" in name for name in changed)
+    train(config(steps=2, **small), {run: 1.0}, tmp_path / "cut", init=first)
+    assert_same(through, train(config(steps=4, **small), {run: 1.0}, tmp_path / "cut", init=first))
+    with pytest.raises(RequestError, match="--init"):
+        train(config(lora={"rank": 2}), {run: 1.0}, tmp_path / "none")
