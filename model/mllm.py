@@ -4,11 +4,9 @@ What the generator learns from are the hidden states of one of its layers, so th
 safetensors only, no code of a checkpoint is run, and a path asks no network.
 """
 
-import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from manifests.errors import RequestError
+from model.quiet import quiet
 from model.tiny_mllm import TINY, make_tiny_thinker
 
 ROLES = {  # what the MLLM is told to be, by task
@@ -29,10 +28,6 @@ ROLES = {  # what the MLLM is told to be, by task
                 "as well as generating text and speech.",  # what it was trained with
 }
 KINDS = ("qwen2_5_omni", "qwen2_5_omni_thinker")  # a whole checkpoint, and the thinker saved alone
-UNTOLD = {  # warnings of transformers, by its module
-    "modeling_rope_utils": ["mrope_section"],  # a key of Qwen's own configuration, which is read all the same
-    "modeling_utils": ["newly initialized", "LOAD REPORT"],  # weights that lack, or are of no use here; the first are told as an error
-}
 SHORTEST = 0.1  # s; the encoder makes nothing of less than two frames, so silence is put after
 
 
@@ -174,26 +169,3 @@ def _load(path: str, dtype: torch.dtype | None) -> tuple:
     if found["missing_keys"]:
         raise RequestError(f"mllm: the checkpoint {path} lacks {len(found['missing_keys'])} weights, such as {min(found['missing_keys'])}")
     return AutoTokenizer.from_pretrained(path, trust_remote_code=False), WhisperFeatureExtractor.from_pretrained(path), thinker
-
-
-@contextmanager
-def quiet(path: str) -> Iterator[None]:
-    """Transformers without its bars where nothing is downloaded, and without the warnings of `UNTOLD`."""
-    from transformers.utils import logging as told
-
-    logs, bars = [logging.getLogger(f"transformers.{name}") for name in UNTOLD], os.path.isdir(path) and told.is_progress_bar_enabled()
-
-    def counts(record: logging.LogRecord) -> bool:
-        return not any(words in record.getMessage() for words in UNTOLD[record.name.removeprefix("transformers.")])
-
-    for log in logs:
-        log.addFilter(counts)
-    if bars:
-        told.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log in logs:
-            log.removeFilter(counts)
-        if bars:
-            told.enable_progress_bar()

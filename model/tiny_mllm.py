@@ -5,6 +5,8 @@ Its tokens are bytes, and its weights chance, of a size at which what a token be
 
 from pathlib import Path
 
+from model.quiet import quiet
+
 TINY = "tiny-random"  # its name, where an MLLM's is asked for
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|IMAGE|>", "<|VIDEO|>", "<|vision_bos|>",
@@ -23,7 +25,6 @@ def make_tiny_thinker(folder: str | Path, width: int = 64, layers: int = 3, seed
     import torch
     from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, WhisperFeatureExtractor
 
-    from model.mllm import quiet
 
     tokenizer = _tokenizer()
     number = tokenizer.convert_tokens_to_ids

@@ -1,7 +1,6 @@
 """A configuration that trains in seconds on one thread."""
 
 import pytest
-import torch
 from tiny_model import sizes
 
 from model.tiny_mllm import TINY
@@ -9,12 +8,8 @@ from model.training.config import TrainConfig
 
 
 @pytest.fixture(autouse=True)
-def one_core():
+def summed_in_one_order(one_thread):
     """What several threads sum up comes out in the last bits as they happen to share it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
