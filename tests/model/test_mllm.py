@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 
-from model.mllm import ROLES, UNTOLD, Mllm, Prompt  # noqa: E402
+from model.mllm import ROLES, Mllm, Prompt  # noqa: E402
+from model.quiet import UNTOLD  # noqa: E402
 from model.tiny_mllm import make_tiny_thinker  # noqa: E402
 
 NAMED = {
