@@ -44,9 +44,9 @@ class Storage:
         """Bytes of a file, or a range of them; FileNotFoundError if there is none."""
         return self.fs.cat_file(self._at(name), start=start, end=end)
 
-    def open(self, name: str) -> BinaryIO:
-        """A file to read from at any place."""
-        return self.fs.open(self._at(name), "rb")
+    def open(self, name: str, block: int | None = None) -> BinaryIO:
+        """A file to read from at any place, remote ones so many bytes at once."""
+        return self.fs.open(self._at(name), "rb", block_size=block)
 
     def size(self, name: str) -> int:
         return self.fs.size(self._at(name))

@@ -74,13 +74,6 @@ class AudioOmni(nn.Module):
         self.codec.eval()
         return self
 
-    @property
-    def edit_window(self) -> int:
-        """Samples of a recording that are edited at once: what is made, but no more than is heard of it."""
-        heard = self.sizes.conditioners.audio_input_prompt
-        made = self.sizes.latent_frames * self.sizes.downsampling
-        return min(made, heard.samples) if heard is not None else made
-
     @torch.no_grad()
     def encode(self, audio: Tensor) -> Tensor:
         """Latents (batch, latent channels, latent frames) of a window of audio (batch, channels, samples), padded with silence or cut to it."""

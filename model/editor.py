@@ -30,8 +30,8 @@ class Editor:
     def __init__(self, model: AudioOmni, mllm: Mllm):
         if mllm.width != model.sizes.conditioners.omni_prompt.width:
             raise RequestError(f"the MLLM {mllm.path} gives states {mllm.width} wide; this model takes {model.sizes.conditioners.omni_prompt.width}")
-        if model.sizes.mllm["hear_source"] and model.edit_window > mllm.longest * model.sizes.sample_rate:
-            window = model.edit_window / model.sizes.sample_rate
+        if model.sizes.mllm["hear_source"] and model.sizes.edit_window > mllm.longest * model.sizes.sample_rate:
+            window = model.sizes.edit_window / model.sizes.sample_rate
             raise RequestError(f"this model lets its MLLM hear windows of {window:.1f} s, and {mllm.path} hears at most {mllm.longest:g} s at once")
         self.model, self.mllm = model, mllm
         self.rate, self.channels = model.sizes.sample_rate, model.sizes.channels
@@ -79,7 +79,7 @@ class Editor:
             raise RequestError("this model cannot edit: its configuration gives it nothing to hear the source with")
         instruction, turns = _words(instruction, "an instruction"), groups(len(audio), self.channels)
         source = resampled(audio, rate, self.rate)[turns.ravel()]
-        samples, window = source.shape[1], self.model.edit_window
+        samples, window = source.shape[1], self.model.sizes.edit_window
         begins = windows.starts(samples, window, self._step)
         path = _Path(self, steps, guidance, sampler, shift, progress, len(begins))
         noise = self._noise(seed, begins[-1] // self._step + self._frames)
@@ -142,8 +142,9 @@ class Editor:
                 raise RequestError("a voice is given, and this model's configuration gives it nothing to hear one with")
             recorded, rate = given(voice, rate)
             heard = resampled(recorded.mean(axis=0, keepdims=True), rate, self.rate)
-            if heard.shape[1] >= self.model.edit_window:
-                raise RequestError(f"the voice is {heard.shape[1] / self.rate:.1f} s long; less than {self.model.edit_window / self.rate:.1f} s are taken")
+            if heard.shape[1] >= self.model.sizes.edit_window:
+                most = self.model.sizes.edit_window / self.rate
+                raise RequestError(f"the voice is {heard.shape[1] / self.rate:.1f} s long; less than {most:.1f} s are taken")
             if voice_text.strip():
                 said, begin = f"{voice_text.strip().rstrip('.')}. {said}", heard.shape[1]
             heard = self._tensor(np.repeat(heard, self.channels, axis=0))[None]

@@ -137,6 +137,12 @@ class Sizes:
         """Whole latent frames in the window."""
         return self.window // self.downsampling
 
+    @property
+    def edit_window(self) -> int:
+        """Samples of a recording that are edited at once: what is made, but no more than is heard of it."""
+        heard, made = self.conditioners.audio_input_prompt, self.latent_frames * self.downsampling
+        return min(made, heard.samples) if heard is not None else made
+
     @classmethod
     def published(cls, vocabulary: int = 2545) -> "Sizes":
         """Audio-Omni's; `vocabulary` lines stand in F5-TTS' vocab.txt."""

@@ -25,7 +25,7 @@ from model.training.average import Average
 from model.training.checkpoints import Checkpoints, model_weights
 from model.training.config import TrainConfig
 from model.training.draw import Batch, Draws, collate
-from model.training.ending import asked_to_end
+from model.training.ending import asked_to_end, unheard
 from model.training.objective import Objective
 from model.training.order import Order, Positions
 from model.training.parallel import Group, apart, spread
@@ -71,8 +71,12 @@ def check(
     if config.lora is not None and init is None:
         raise RequestError("lora: additions want a model to begin with (--init MODEL)")
     sizes = config.model or read_sizes(init)
-    for run in data:
-        encode.check(Storage(run), sizes, None if init is None else Path(init) / CODEC)
+    if init is None and (sizes.codec["kind"] == "oobleck" or sizes.conditioners.speech_prompt is not None):
+        raise RequestError("model: an oobleck codec has to be trained already, and words to say want a vocabulary: begin with a model that has them "
+                           "(--init MODEL)")
+    encoded = [run for run in data if encode.check(Storage(run), sizes, None if init is None else Path(init) / CODEC)]
+    if encoded and len(encoded) < len(data):
+        raise RequestError(f"--data: {encoded[0]} is encoded and others are not; encode all or none of them")
     shards = Shards(list(data), "train", keys)
     record.check(Path(folder), config, data, init, keys, len(shards))
     weights = np.array(list(data.values()))[shards.run]
@@ -88,10 +92,8 @@ class _Training:
     def __init__(self, config: TrainConfig, data: dict[str, float], folder: Path, init: str | Path | None, keys: set[str] | None, group: Group):
         self.config, self.folder, self.group = config, folder, group
         sizes, shards, weights = check(config, data, folder, init, keys)
-        group.wait()  # all have checked what the first is about to change
-        if group.first:
-            record.write(folder, config, data, init, keys, len(shards))
         model = AudioOmni.from_folder(init) if init is not None else _fresh(sizes, config.seed)
+        _freeze_what_rests(model)
         if config.lora is not None:
             lora.add(model, config.lora, config.seed)
         asked = sizes.mllm
@@ -100,13 +102,16 @@ class _Training:
         self.editor = Editor(self.model, self.mllm)
         self.draws = Draws(shards, Order(weights, config.seed), sizes, config)
         self.val = self._val(list(data))
-        self.checkpoints = Checkpoints(folder, group, config.keep)
         self.objective = Objective(self.model, getattr(torch, config.precision))
         self.trained = spread(self.objective, group, config.ranks.parallel, config.checkpoint_activations, config.compile)
         weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         self.optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
         self.average = Average(weights, config.ema)
         self.parameters = list(weights.values())
+        group.wait()  # all have checked what the first is about to change
+        if group.first:
+            record.write(folder, config, data, init, keys, len(shards))
+        self.checkpoints = Checkpoints(folder, group, config.keep)
 
     def _val(self, runs: list[str]) -> Draws | None:
         """None where the data has no val split."""
@@ -124,22 +129,25 @@ class _Training:
             return self.checkpoints.of(step)
         progress = Progress(self.folder, step, config.steps) if group.first else None
         told, bad_in_row = Tally(self.draws.shards.damaged), 0
-        batches = iter(self._loader(step))
+        with unheard():  # by worker processes, which have the loop end them
+            batches = iter(self._loader(step))
         self.trained.train()
         try:
             with asked_to_end() as asked:
                 while step < config.steps:
                     loss, norm, waited = self._step(step + 1, batches, told)
                     step += 1
+                    ending = group.sums([asked()])[0] > 0
                     bad_in_row = 0 if np.isfinite(norm) else bad_in_row + 1
                     if bad_in_row >= config.bad_steps:
                         raise RunError(f"step {step}: {bad_in_row} steps in a row without a finite gradient; the last checkpoint is of step "
                                        f"{max(self.checkpoints.steps(), default=0)}. A lower learning_rate may help")
                     told.step(loss, norm, waited)
                     self._tell(step, told, progress, report)
-                    if step % config.every.checkpoint == 0 or step == config.steps or asked():
-                        self._save(step, progress)
-                    if asked():
+                    if step % config.every.checkpoint == 0 or step == config.steps or ending:
+                        with told.aside():
+                            self._save(step, progress)
+                    if ending:
                         raise KeyboardInterrupt
         finally:
             if progress is not None:
@@ -158,7 +166,7 @@ class _Training:
         rate = config.learning_rate * min(1.0, step / max(1, config.warmup))
         for turn in range(config.accumulate):
             began = time.perf_counter()
-            batch = next(batches).to(self.group.device)
+            batch = _next(batches).to(self.group.device)
             waited += time.perf_counter() - began
             told.broken(batch.broken)
             with apart(self.trained, last=turn == config.accumulate - 1):
@@ -183,7 +191,8 @@ class _Training:
         heard: list[Any] = [None] * len(batch.prompts)
         if self.model.sizes.mllm["hear_source"]:
             mono = batch.source.mean(dim=1, keepdim=True).cpu().numpy()
-            heard = [resampled(one, self.editor.rate, self.mllm.rate)[0] for one in mono]
+            mono = mono[..., : self.model.sizes.edit_window]
+            heard = [None if without else resampled(one, self.editor.rate, self.mllm.rate)[0] for one, without in zip(mono, batch.without_source.tolist())]
         return self.mllm.states([Prompt(text, "edit", audio) for text, audio in zip(batch.prompts, heard)])
 
     def _tell(self, step: int, told: Tally, progress: Progress | None, report: Callable[[dict], None]) -> None:
@@ -191,10 +200,11 @@ class _Training:
         if step % every.log == 0 or step == self.config.steps:
             values |= told.since(self.group, self.config, self.model.sizes)
         if self.val is not None and every.val and step % every.val == 0:
-            with self.average.applied():
-                values |= validate.losses(self.objective, self.val, self.config.batch, self._read)
+            with told.aside(), self.average.applied():
+                values |= validate.losses(self.objective, self.val, self.config.batch // self.config.ranks.count // self.config.accumulate, self._read)
         if self.val is not None and every.listen and step % every.listen == 0 and self.config.ranks.parallel == "ddp":
-            values |= self._listen(step, progress)
+            with told.aside():
+                values |= self._listen(step, told, progress)
         if not values:
             return
         report({"step": step, **values, "said": list(told.lines)})
@@ -205,14 +215,14 @@ class _Training:
                 progress.say("\n".join(told.lines))
         told.lines.clear()
 
-    def _listen(self, step: int, progress: Progress | None) -> dict[str, float]:
+    def _listen(self, step: int, told: Tally, progress: Progress | None) -> dict[str, float]:
         """Edits of val samples, heard by the first process alone."""
         gains = []
         if progress is not None:
             self.trained.eval()
             folder = self.folder / "samples" / f"step-{step:08d}"
             with self.average.applied():
-                for heard in validate.listen(self.editor, self.val, self.config.listen, self.config.listen_steps, folder):
+                for heard in validate.listen(self.editor, self.val.shards, self.config.listen, self.config.listen_steps, folder):
                     progress.hear(step, heard.key, heard.output, heard.rate)
                     if heard.gain is not None:
                         gains.append(heard.gain)
@@ -220,16 +230,30 @@ class _Training:
         total, count = self.group.sums([sum(gains), len(gains)])
         if not count:
             return {}
-        if progress is not None and total <= 0 and step >= self.config.copying:
-            progress.say(f"step {step}: the model does no better than copying its input (SI-SDR {total / count:+.1f} dB over the source's, "
-                         f"{count:g} val samples); listen to {self.folder / 'samples'}")
+        if total <= 0 and step >= self.config.copying and self.group.first:
+            told.lines.append(f"step {step}: the model does no better than copying its input (SI-SDR {total / count:+.1f} dB over the source's, "
+                              f"{count:g} val samples); listen to {self.folder / 'samples'}")
         return {"gain_over_copying_db": total / count}
 
     def _save(self, step: int, progress: Progress | None) -> None:
-        weights = model_weights(self.model, self.average, self.config.lora)
+        weights = model_weights(self.model, self.average, self.config.lora, self.group.first)
         self.checkpoints.save(step, self.model, weights, self.trained, self.optimizer, self.average)
         if progress is not None:
             progress.save()
+
+
+def _next(batches: Iterator[Batch]) -> Batch:
+    try:
+        return next(batches)
+    except RequestError as error:  # of a worker process: with the whole of its traceback
+        raise RequestError(str(error).strip().splitlines()[-1].removeprefix("manifests.errors.RequestError: ")) from None
+
+
+def _freeze_what_rests(model: AudioOmni) -> None:
+    """What to say is asked of no sample, so that nothing of its conditioner has a gradient but what stands for no speech."""
+    if model.conditioners.speech_prompt is not None:
+        for name, weight in model.conditioners.speech_prompt.named_parameters():
+            weight.requires_grad_(name == "empty")
 
 
 def _fresh(sizes: Sizes, seed: int) -> AudioOmni:

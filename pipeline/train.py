@@ -1,22 +1,24 @@
-"""Training on a cluster: processes of Ray Train that run `model.train` together. A worker that dies is replaced, and all go on from the last checkpoint."""
+"""Training on a cluster: processes of Ray Train that run `model.train` together. Where one dies, all go on from the last checkpoint."""
 
 import contextlib
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 
-import pandas as pd
 import ray
 import ray.train.torch
-from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.exceptions import RayError
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from ray.util.queue import Queue
 from tqdm import tqdm
 
 from manifests.errors import RequestError, RunError
 from manifests.storage import Storage
-from model.training.config import TrainConfig
-from pipeline.run import connect
+from model.training.config import Ranks, TrainConfig
+from pipeline.run import NO_ROOM, check_nodes, connect
 
 SHOWN = ("loss", "val_loss", "audio_per_second", "data_wait")
 
@@ -34,73 +36,72 @@ def train(
         The last checkpoint, a MODEL folder.
 
     Raises:
-        RequestError, RunError: as `model.train.train`; or the cluster has not what is asked for.
+        RequestError, RunError: as `model.train.train`; or the cluster has not what is asked for, or the folder no room.
     """
-    if config.ranks.count == 1 and not address and "RAY_ADDRESS" not in os.environ:
-        from model.train import train as alone
-
-        return str(alone(config, data, folder, init=init, keys=keys))
     from model.train import check
+    from model.train import train as alone
+
+    with _in_words(folder):
+        if config.ranks.count == 1 and not address and "RAY_ADDRESS" not in os.environ:
+            return str(alone(config, data, folder, init=init, keys=keys))
+        check(config, data, folder, init, keys)
+        connect(address)
+        _check_room(config.ranks, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        for run in data:
+            check_nodes(Storage(folder), Storage(run).path("shards/index.json"))
+        return _together(config, os.path.abspath(folder), {"data": data, "init": init, "keys": keys})
+
+
+def _together(config: TrainConfig, folder: str, asked: dict) -> str:
     from model.training.checkpoints import last
 
-    check(config, data, folder, init, keys)
-    connect(address)
-    ranks = config.ranks
-    _check_room(ranks.count, {"CPU": ranks.cpus, "GPU": ranks.gpus}, ray.cluster_resources())
-    folder, told = os.path.abspath(folder), _Told.remote()
-    given = {"config": config.model_dump(mode="json"), "data": data, "folder": folder, "init": init, "keys": keys, "told": told}
+    ranks, told, began = config.ranks, Queue(actor_options={"num_cpus": 0}), last(folder)
     trainer = TorchTrainer(
         _rank,
-        train_loop_config=given,
+        train_loop_config={**asked, "config": config.model_dump(mode="json"), "folder": folder, "told": told, "here": os.getcwd()},
         scaling_config=ScalingConfig(num_workers=ranks.count, use_gpu=ranks.gpus > 0, resources_per_worker={"CPU": ranks.cpus, "GPU": ranks.gpus}),
         # Checkpoints are the loop's own, the same with Ray and without: none goes through Ray.
-        run_config=RunConfig(name=".ray", storage_path=folder, failure_config=FailureConfig(max_failures=ranks.failures),
+        run_config=RunConfig(name=".ray", storage_path=folder, failure_config=FailureConfig(max_failures=ranks.failures), callbacks=[_NotAgain()],
                              checkpoint_config=CheckpointConfig(num_to_keep=1), logging_config=LoggingConfig(log_level="ERROR")),
     )
-    with _shown(told, config.steps):
+    ended: list[BaseException] = []
+
+    def fit() -> None:
         try:
             trainer.fit()
-        except TrainingFailedError as error:
-            raise _fault(error) from None
+        except BaseException as error:  # it is told by the thread that waits
+            ended.append(error)
+
+    # Not in the main thread, where Ray Train takes an interrupt for itself and ends the process without a word.
+    thread = threading.Thread(target=fit, daemon=True)
+    with tqdm(total=config.steps, initial=int(began.name.removeprefix("step-")) if began else 0, unit=" step", desc="train", file=sys.stderr,
+              mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
+        thread.start()
+        said: set[str] = set()
+        while thread.is_alive():
+            thread.join(1.0)
+            _show(told, bar, said)
+    if ended:
+        raise _fault(ended[0]) from None
     return str(last(folder))
 
 
-@contextlib.contextmanager
-def _shown(told: ray.actor.ActorHandle, steps: int) -> Iterator[None]:
-    """A bar of what the first process tells."""
-    ended = threading.Event()
-
-    def show() -> None:
-        while not ended.wait(1.0):
-            for values in ray.get(told.take.remote()):
-                for line in values.pop("said"):
-                    bar.write(line, file=sys.stderr)
-                bar.set_postfix({name: f"{values[name]:.3g}" for name in SHOWN if name in values}, refresh=False)
-                bar.update(values["step"] - bar.n)
-
-    with tqdm(total=steps, unit=" step", desc="train", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
-        thread = threading.Thread(target=show, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-
-@ray.remote(num_cpus=0)
-class _Told:
-    """What was measured and not shown yet."""
-
-    def __init__(self):
-        self._values = []
-
-    def put(self, values: dict) -> None:
-        self._values.append(values)
-
-    def take(self) -> list[dict]:
-        taken, self._values = self._values, []
-        return taken
+def _show(told: Queue, bar: tqdm, said: set[str]) -> None:
+    """What was told since the last time; the same line only once, for all ranks see the same damage, and see it again after a restart."""
+    try:
+        values = told.get_nowait_batch(told.qsize())
+    except RayError:
+        return  # its node was lost: the training goes on, or tells what is wrong
+    for each in values:
+        for line in each.pop("said"):
+            if line not in said:
+                bar.write(line, file=sys.stderr)
+            said.add(line)
+        if "loss" in each or "val_loss" in each:
+            bar.set_postfix({name: f"{each[name]:.3g}" for name in SHOWN if name in each}, refresh=False)
+            bar.update(each["step"] - bar.n)
+    if values:
+        bar.refresh()
 
 
 def weighted(data: list[str]) -> dict[str, float]:
@@ -123,44 +124,77 @@ def weighted(data: list[str]) -> dict[str, float]:
     return found
 
 
-def selected(path: str) -> set[str]:
-    """Ids of pairs in a parquet file.
-
-    Raises:
-        RequestError: it is none, or has no column pair_id.
-    """
-    try:
-        return set(pd.read_parquet(path, columns=["pair_id"]).pair_id)
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
-        raise RequestError(f"--select {path}: a parquet file with a column pair_id is wanted: {' '.join(str(error).split())[:120]}") from None
-
-
 def _rank(given: dict) -> None:
     """What each of the processes does."""
     from model.train import train as together
 
-    config = TrainConfig.model_validate(given["config"])
+    if os.path.isdir(given["here"]):
+        os.chdir(given["here"])  # relative paths are the driver's; Ray Train has gone elsewhere
+    config, first = TrainConfig.model_validate(given["config"]), ray.train.get_context().get_world_rank() == 0
+
     def report(values: dict) -> None:
-        if ray.train.get_context().get_world_rank() == 0:
-            given["told"].put.remote(values)
-        ray.train.report(values)
+        if first or values["said"]:
+            with contextlib.suppress(RayError):  # a training does not end for its bar
+                given["told"].put(values if first else {"said": values["said"]})
 
-    device = ray.train.torch.get_device()
-    together(config, given["data"], given["folder"], init=given["init"], keys=given["keys"], device=device, report=report)
+    with _in_words(given["folder"]):
+        together(config, given["data"], given["folder"], init=given["init"], keys=given["keys"], device=ray.train.torch.get_device(), report=report)
 
 
-def _check_room(count: int, each: dict[str, float], have: dict[str, float]) -> None:
-    for name, asked in each.items():
-        if count * asked > have.get(name, 0):
-            raise RequestError(f"ranks: {count} of {asked:g} {name}s each are asked for; the cluster has {have.get(name, 0):g}")
+class _NotAgain(UserCallback):
+    """A fault that has words comes again however often one tries; its being raised here ends the training."""
+
+    def after_exception(self, run_context, worker_exceptions: dict[int, Exception]) -> None:
+        for error in worker_exceptions.values():
+            cause = getattr(error, "_base_exc", error)
+            if isinstance(cause, (RequestError, RunError)):
+                raise cause
+
+
+@contextlib.contextmanager
+def _in_words(folder: str) -> Iterator[None]:
+    """A full disk, or a folder that cannot be written, in one line, whichever library stumbles over it."""
+    try:
+        yield
+    except (RequestError, RunError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # torch's of a checkpoint is no Exception
+        if why := _no_room(folder):
+            raise RunError(f"{folder}: {why}; make room, then give the same command again") from None
+        if isinstance(error, OSError) and _below(error.filename, folder):
+            raise RequestError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise
+
+
+def _no_room(folder: str) -> str | None:
+    """Why nothing can be written, if it is for want of room: what torch and others say where a write failed need not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+    except OSError as error:
+        return error.strerror if error.errno in NO_ROOM else None
+    return None
+
+
+def _below(path: str | None, folder: str) -> bool:
+    return path is not None and os.path.abspath(path).startswith(os.path.abspath(folder))
+
+
+def _check_room(ranks: Ranks, nodes: list[dict[str, float]]) -> None:
+    """Ray would wait for ever."""
+    each = {name: asked for name, asked in (("CPU", ranks.cpus), ("GPU", ranks.gpus)) if asked}
+    room = sum(min(int(node.get(name, 0) / asked + 1e-9) for name, asked in each.items()) for node in nodes)
+    if room < ranks.count:
+        asked = " and ".join(f"{asked:g} {name}s" for name, asked in each.items())
+        raise RequestError(f"ranks: {ranks.count} of {asked} each are asked for; the cluster has room for {room}")
 
 
 def _fault(error: BaseException) -> Exception:
-    """The fault of a worker in the words that it had there, or what Ray says."""
-    for each in getattr(error, "worker_failures", {}).values():
-        cause = getattr(each, "_base_exc", each)
-        while cause is not None and not isinstance(cause, (RequestError, RunError)):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            return cause
-    return RunError(f"the training failed: {' '.join(str(error).split())[:300]}")
+    """What ended a training: in a rank's own words, or where processes died, that; the others then only lost each other."""
+    failures = [getattr(error, "controller_failure", None), *getattr(error, "worker_failures", {}).values()]
+    causes = [getattr(failure, "_base_exc", failure) for failure in failures if failure is not None] or [error]
+    cause = min(causes, key=lambda cause: (not isinstance(cause, (RequestError, RunError)), not isinstance(cause, RayError)))
+    if isinstance(cause, (RequestError, RunError)):
+        return cause
+    return RunError(f"the training failed: {type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0][:300]}")

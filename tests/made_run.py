@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,14 @@ def pair(key: str, split: str, number: int, rate: int, seconds: float, channels:
         pair_id=key, scene_id=f"scene{key}", edit=edit, branch="synthetic", tier="demo", domain="sound", language="en", split=split, part=0, kept=True,
         instruction=words[0], instructions=words, label=f"tone {number}", duration_s=seconds, edit_spans=[[first / rate, end / rate]],
         clips=[{"id": "c", "uri": "made", "license": "", "role": "event"}], sample_rate=rate, source=source, target=target)
+
+
+def broken(folder: Path, key: str) -> None:
+    """Overwrite the bytes of a sample's source, where it lies."""
+    for tar in (folder / "shards").glob("*.tar"):
+        with tarfile.open(tar) as file:
+            found = [member for member in file if member.name == f"{key}.source.flac"]
+        for member in found:
+            with open(tar, "r+b") as file:
+                file.seek(member.offset_data)
+                file.write(bytes(member.size))

@@ -58,7 +58,7 @@ class Checkpoints:
         Args:
             step: after which.
             model: whose sizes, codec and vocabulary go with the weights.
-            weights: as the MODEL folder is to have them; all of the group give theirs.
+            weights: as the MODEL folder is to have them; those of the first of the group count.
             trained, optimizer, average: the state.
         """
         aside = self.path / f".step-{step:08d}"
@@ -99,7 +99,11 @@ def _state(trained: nn.Module, optimizer: optim.Optimizer, average: Average) -> 
     return {"weights": weights, "optimizer": moments, "average": average.held}
 
 
-def model_weights(model: AudioOmni, average: Average, lora: Lora | None) -> dict[str, Tensor]:
-    """Of a MODEL folder: the average of what is trained, and the rest as it is; all of the group must ask."""
-    weights = {name: whole(average.held.get(name, weight)) for name, weight in model.weights().items()}
-    return weights if lora is None else merged(weights, lora)
+def model_weights(model: AudioOmni, average: Average, lora: Lora | None, first: bool) -> dict[str, Tensor]:
+    """Of a MODEL folder: the average of what is trained, and the rest as it is; all of the group must ask, and only its first is given them."""
+    weights = {}
+    for name, weight in model.weights().items():
+        put_together = whole(average.held.get(name, weight))
+        if first:
+            weights[name] = put_together
+    return merged(weights, lora) if lora is not None and first else weights

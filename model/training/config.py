@@ -20,10 +20,10 @@ class Weights(Strict):
 
 
 class Dropout(Strict):
-    """Share of the samples that are trained without a condition, each drawn by itself, so that guidance can be given for each."""
+    """Share of the samples that are trained without a condition, each drawn by itself. Guidance needs the instruction's."""
 
     instruction: Share = 0.1
-    source: Share = 0.1
+    source: Share = 0.0
 
 
 class Lora(Strict):

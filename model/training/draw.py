@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from soundfile import LibsndfileError, SoundFile
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from manifests.chance import generator
@@ -24,6 +25,7 @@ from model.training.shards import Sample, Shards
 
 LATENTS = "latents.safetensors"  # of a sample that was encoded
 SIDES = ("source", "target")
+TOLD = ("edit", "instructions", "edit_spans")
 TRIES = 50  # samples after a broken one
 
 
@@ -35,10 +37,10 @@ class Batch(NamedTuple):
         edits: of each.
         prompts: the wording of each.
         source, target: audio, or None.
-        latents: of source and target: mean and deviation of each (batch, latent channels, frames); deviations None where the codec has none.
+        latents: of the source, of the target, and the target's deviations, None where the codec has none; each (batch, latent channels, frames).
         states: of the MLLM for each wording (tokens, width), or None.
         noise: (batch, latent channels, frames).
-        posterior: noise for the codec's deviations (2, batch, latent channels, frames), of source and target, or None.
+        posterior: noise for the target's deviations (batch, latent channels, frames), or None.
         t: (batch,) in (0, 1).
         weight: (batch, frames), of the loss; mean of one.
         without_source, without_instruction: (batch,) bool: which are trained without.
@@ -50,7 +52,7 @@ class Batch(NamedTuple):
     prompts: list[str]
     source: Tensor | None
     target: Tensor | None
-    latents: tuple[Tensor, Tensor | None, Tensor, Tensor | None] | None
+    latents: tuple[Tensor, Tensor, Tensor | None] | None
     states: list[Tensor] | None
     noise: Tensor
     posterior: Tensor | None
@@ -93,17 +95,31 @@ class Draws(Dataset):
         for ahead in range(TRIES):
             try:
                 return self.draw(self.shards.read(self.order(position + ahead)), position, broken)
-            except (Rejected, OSError, LibsndfileError, SafetensorError) as error:
-                broken.append(" ".join(str(error).split())[:160])
+            except Rejected as rejected:
+                broken.append(" ".join(str(rejected).split())[:160])
+            except OSError as error:
+                raise RequestError(f"the data cannot be read any more: {error}") from None
         raise RequestError(f"{TRIES} samples on end cannot be read; the last: {broken[-1]}")
 
     def draw(self, sample: Sample, position: int, broken: list[str]) -> Batch:
-        """All that is chance about a sample at a position."""
+        """All that is chance about a sample at a position.
+
+        Raises:
+            Rejected: it is damaged.
+        """
+        try:
+            return self._drawn(sample, position, broken)
+        except (LibsndfileError, SafetensorError) as error:
+            raise Rejected(f"{sample.key} is damaged: {getattr(error, 'error_string', error)}") from None
+
+    def _drawn(self, sample: Sample, position: int, broken: list[str]) -> Batch:
         chance, facts, config, sizes = generator("draw", self.config.seed, position), sample.facts, self.config, self.sizes
+        if missing := [name for name in TOLD if name not in facts or name == "instructions" and not facts[name]]:
+            raise Rejected(f"{sample.key} does not tell its {missing[0]}")
         wording = int(chance.integers(len(facts["instructions"])))
         t = chance.random() if config.times == "uniform" else 1 / (1 + np.exp(-chance.standard_normal()))
         without = chance.random(2) < (config.dropout.source, config.dropout.instruction)
-        frame, window = sizes.downsampling, sizes.latent_frames * sizes.downsampling
+        frame, window = sizes.downsampling, sizes.edit_window
         sides = {side: SoundFile(io.BytesIO(sample.members[f"{side}.flac"])) for side in SIDES if f"{side}.flac" in sample.members}
         tensors = load(sample.members[LATENTS]) if LATENTS in sample.members else None
         if tensors is None and len(sides) < len(SIDES):
@@ -112,12 +128,15 @@ class Draws(Dataset):
         begin = _begin(facts, length, window, chance, sizes.sample_rate) // frame
         weight = _weight(facts, begin, sizes, config.span_weight)
         noise = chance.standard_normal((1, sizes.dit.latent_channels, sizes.latent_frames), np.float32)
-        posterior = chance.standard_normal((2, *noise.shape), np.float32) if sizes.codec["kind"] == "oobleck" else None
-        audio = {side: window_of(sound, begin * frame, window, sizes, sample.key) for side, sound in sides.items()}
+        posterior = chance.standard_normal(noise.shape, np.float32) if sizes.codec["kind"] == "oobleck" else None
+        whole = sizes.latent_frames * frame - window  # what is made beyond what is heard is silent, as the editor has it
+        audio = {side: pad(window_of(sound, begin * frame, window, sizes, sample.key), (0, whole)) for side, sound in sides.items()}
         latents = states = None
         if tensors is not None:
+            if not {f"states.{wording}", *SIDES} <= tensors.keys() or tensors["target"].shape[1] < begin + sizes.latent_frames:
+                raise Rejected(f"{sample.key} was not encoded whole")
             states = [tensors[f"states.{wording}"].float()]
-            latents = tuple(_frames(tensors.get(name), begin, sizes.latent_frames) for name in ("source", "source_deviation", "target", "target_deviation"))
+            latents = tuple(_frames(tensors.get(name), begin, sizes.latent_frames) for name in ("source", "target", "target_deviation"))
         return Batch(
             [sample.key], [facts["edit"]], [facts["instructions"][wording]], audio.get("source"), audio.get("target"), latents, states,
             torch.from_numpy(noise), None if posterior is None else torch.from_numpy(posterior), torch.tensor([t], dtype=torch.float32), weight,
@@ -135,7 +154,7 @@ def collate(batches: list[Batch]) -> Batch:
         elif isinstance(first, tuple):
             columns[name] = tuple(None if kind[0] is None else torch.cat(kind) for kind in zip(*values))
         else:
-            columns[name] = None if first is None else torch.cat(values, dim=1 if name == "posterior" else 0)
+            columns[name] = None if first is None else torch.cat(values)
     return Batch(**columns)
 
 
@@ -147,10 +166,10 @@ def _begin(facts: dict, length: int, window: int, chance: np.random.Generator, r
     """
     last = max(0, length - window)
     spans = facts["edit_spans"]
-    if facts["edit"].startswith("speech_"):
+    if facts["edit"].startswith("speech_") and spans:
         last = min(last, round(spans[0][0] * rate))
     lowest, highest = 0, last
-    if chance.random() < 0.5:
+    if chance.random() < 0.5 and spans:
         first, end = (round(second * rate) for second in spans[int(chance.integers(len(spans)))])
         lowest, highest = sorted((min(max(0, end - window), last), min(first, last)))
     return int(chance.integers(lowest, highest + 1))

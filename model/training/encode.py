@@ -1,8 +1,9 @@
 """What a training computes again at every step though it never changes: latents of the codec and states of the MLLM. Here, once a sample.
 
-A sample of `audioedit encode` holds LATENTS, tensors by name: `source`, `target` (latent channels, frames) in float16, `source_deviation` and
-`target_deviation` where the codec has them, and `states.N` (tokens, width) in bfloat16 of wording N; its KEY.json, with `samples`, the longer side's
-at the model's rate; and its source, where the model hears it otherwise than by latents.
+A sample of `audioedit encode` holds LATENTS, tensors by name: `source`, `target` (latent channels, frames) in float16, `target_deviation` where the
+codec has one, and `states.N` (tokens, width) in bfloat16 of wording N; its KEY.json, with `samples`, the longer side's
+at the model's rate; and its source, where the model hears it otherwise than by latents. Of a sample that is longer than the window, the outer frames
+of a window are those of the whole, and not, as of a raw one, of the window by itself.
 """
 
 import hashlib
@@ -52,21 +53,28 @@ class Encoder:
         Raises:
             Rejected: the sample is damaged.
         """
-        sizes, facts = self.sizes, sample.facts
+        if missing := [side for side in SIDES if f"{side}.flac" not in sample.members]:
+            raise Rejected(f"{sample.key} is damaged: it lacks its {missing[0]}")
         try:
-            sounds = {side: SoundFile(io.BytesIO(sample.members[f"{side}.flac"])) for side in SIDES}
-        except (KeyError, LibsndfileError) as error:
+            return self._encoded(sample, {side: SoundFile(io.BytesIO(sample.members[f"{side}.flac"])) for side in SIDES})
+        except LibsndfileError as error:
             raise Rejected(f"{sample.key} is damaged: {error}") from None
+
+    def _encoded(self, sample: Sample, sounds: dict[str, SoundFile]) -> tuple[dict, dict[str, bytes]]:
+        sizes, facts = self.sizes, sample.facts
         samples = max(round(sound.frames * sizes.sample_rate / sound.samplerate) for sound in sounds.values())
+        if samples > sizes.edit_window and (sizes.mllm["hear_source"] or sizes.edit_window < sizes.latent_frames * sizes.downsampling):
+            window = sizes.edit_window / sizes.sample_rate
+            raise Rejected(f"{sample.key} is longer than the window of {window:.2f} s, and this model hears a part of it at a time")
         frames = -(-max(samples, sizes.latent_frames * sizes.downsampling) // sizes.downsampling)
         tensors = {}
         for side, sound in sounds.items():
             audio = window_of(sound, 0, frames * sizes.downsampling, sizes, sample.key).to(self.mllm.device)
             if side == "source":
-                heard = resampled(audio[0, :, : sizes.window].mean(dim=0, keepdim=True).cpu().numpy(), sizes.sample_rate, self.mllm.rate)[0]
+                heard = resampled(audio[0, :, : sizes.edit_window].mean(dim=0, keepdim=True).cpu().numpy(), sizes.sample_rate, self.mllm.rate)[0]
             mean, deviation = self.codec.encode_posterior(audio)
             tensors[side] = mean[0].half()
-            if deviation is not None:
+            if deviation is not None and side == "target":
                 tensors[f"{side}_deviation"] = deviation[0].half()
         prompts = [Prompt(text, "edit", heard if sizes.mllm["hear_source"] else None) for text in facts["instructions"]]
         states, mask = self.mllm.states(prompts)
@@ -80,8 +88,8 @@ def made_with(path: str | Path) -> dict[str, Any]:
     return _made_with(folder.read_sizes(path), _digest(Path(path) / folder.CODEC))
 
 
-def check(run: Storage, sizes: Sizes, codec_folder: str | Path | None) -> None:
-    """That a model can train on a run, if it is an encoded one.
+def check(run: Storage, sizes: Sizes, codec_folder: str | Path | None) -> bool:
+    """Whether a run is an encoded one; then that a model can train on it.
 
     Args:
         sizes: of the model.
@@ -91,11 +99,12 @@ def check(run: Storage, sizes: Sizes, codec_folder: str | Path | None) -> None:
         RequestError: it was encoded with another codec, MLLM, rate or window.
     """
     if not run.exists(MADE_WITH):
-        return
+        return False
     held, wanted = run.read_json(MADE_WITH), _made_with(sizes, _digest(codec_folder))
     if differs := [name for name, value in wanted.items() if held.get(name) != value]:
         name = differs[0]
         raise RequestError(f"--data {run.root} was encoded with another {name} ({held.get(name)}) than the model's ({wanted[name]}); encode it with this model")
+    return True
 
 
 def _made_with(sizes: Sizes, digest: str) -> dict[str, Any]:

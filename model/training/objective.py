@@ -46,11 +46,9 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Of source and target, drawn from what the codec is sure of."""
-        means = batch.latents
-        if means is None:
-            means = (*self.model.codec.encode_posterior(batch.source), *self.model.codec.encode_posterior(batch.target))
-        sides = []
-        for side, (mean, deviation) in enumerate(zip(means[::2], means[1::2])):
-            sides.append(mean if deviation is None else mean + deviation * batch.posterior[side])
-        return sides[0], sides[1]
+        """The source's as the editor has them, and the target's drawn from what the codec is sure of."""
+        if batch.latents is not None:
+            source, target, deviation = batch.latents
+        else:
+            source, (target, deviation) = self.model.codec.encode(batch.source), self.model.codec.encode_posterior(batch.target)
+        return source, target if deviation is None else target + deviation * batch.posterior

@@ -64,28 +64,29 @@ def spread(objective: Objective, group: Group, kind: str, checkpoint_activations
             layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
     if compile:
         dit.compile_layers()
-    if kind == "fsdp":
-        return _shared(objective)
     if group.count == 1:
         return objective
-    speaks = objective.model.conditioners.speech_prompt is not None  # and most of it rests where nothing is said
-    return nn.parallel.DistributedDataParallel(objective, find_unused_parameters=speaks)
+    return _shared(objective) if kind == "fsdp" else nn.parallel.DistributedDataParallel(objective)
 
 
 def _shared(objective: Objective) -> Objective:
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     for layer in objective.model.dit.layers:
         fully_shard(layer.cross_attention)  # by itself: its keys and values are made before the layer runs
         register_fsdp_forward_method(layer.cross_attention, "keys_values")
         fully_shard(layer)
-    fully_shard(objective.model.dit)
-    fully_shard(objective.model.conditioners)
+    # One root for the rest but the codec: it gives tensors, on which the backward pass hangs; the conditioners alone give a dataclass, into which FSDP does
+    # not see. Given back after each forward, which torch does not do for roots: else weights put in their place meanwhile would not count.
+    fully_shard(objective, ignored_params=set(objective.model.codec.parameters()), reshard_after_forward=True)
+    for module in objective.modules():
+        if isinstance(module, FSDPModule):
+            module.set_force_sum_reduction_for_comms(True)  # and divide: asked for an average, gloo gives the sum
     return objective
 
 
 def apart(objective: nn.Module, last: bool) -> contextlib.AbstractContextManager:
-    """Where a step has several turns, gradients are put together in the last alone."""
+    """Where a step has several turns, copies put their gradients together in the last alone."""
     if isinstance(objective, nn.parallel.DistributedDataParallel) and not last:
         return objective.no_sync()
     return contextlib.nullcontext()

@@ -1,7 +1,9 @@
 """What is told of a training: a bar, TensorBoard, and metrics.parquet with a row each time something was measured."""
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,10 @@ class Progress:
         self._board.flush()
 
     def close(self) -> None:
+        self._bar.close()  # first: what is told of a fault stands below it
         if self._rows:
             self.save()
         self._board.close()
-        self._bar.close()
 
 
 class Tally:
@@ -85,6 +87,13 @@ class Tally:
     def broken(self, lines: list[str]) -> None:
         self._broken += len(lines)
         self.lines += [f"a broken sample, for which the next one stands: {line}" for line in lines]
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done meanwhile does not count as time of steps."""
+        began = time.perf_counter()
+        yield
+        self._began += time.perf_counter() - began
 
     def since(self, group: Group, config: TrainConfig, sizes: Sizes) -> dict[str, float]:
         """Of the steps since the last call, over all of the group."""

@@ -7,6 +7,7 @@ position in that order is a number.
 import io
 import json
 import tarfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from manifests.errors import Rejected, RequestError
 from manifests.storage import Storage
 
 FACTS = ("edit", "domain")
+LISTED = 65_536  # bytes at once of a tar that is listed: most of it is skipped
+PAUSES = (1, 4, 15)  # s
 READERS = 16  # tars that are listed at once; they mostly wait
 
 
@@ -82,7 +85,18 @@ class Shards:
         """
         run, name = self._tars[self._tar[number]]
         begin, end = map(int, self._range[number])
+        for pause in PAUSES:
+            try:
+                return _grouped(self._storages[run].read(name, begin, end), name)
+            except FileNotFoundError:
+                break
+            except OSError:  # a store or a network may come back
+                time.sleep(pause)
         return _grouped(self._storages[run].read(name, begin, end), name)
+
+    def __getstate__(self) -> dict:
+        """For worker processes, which only read."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("run", "edit", "domain")}
 
 
 def has_split(runs: Sequence[str], split: str) -> bool:
@@ -113,7 +127,7 @@ def _places(run: Storage, name: str) -> tuple[list[_Place], str]:
     """Where each sample of a tar lies, as far as it can be read, and what is wrong after that."""
     places, open_ = [], []
     try:
-        with run.open(name) as file, tarfile.open(fileobj=file) as tar:
+        with run.open(name, LISTED) as file, tarfile.open(fileobj=file) as tar:
             for member in tar:
                 key, _, kind = member.name.partition(".")
                 if open_ and open_[0] != key:

@@ -9,10 +9,12 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
+from manifests.audio import decode_flac
 from model.editor import Editor
 from model.evaluation.distances import si_sdr
-from model.training.draw import Draws, collate
+from model.training.draw import SIDES, Draws, collate
 from model.training.objective import Objective
+from model.training.shards import Shards
 
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 TELLING = ("remove", "extract", "remove_speaker", "extract_speaker")  # edits with one right answer
@@ -52,16 +54,20 @@ class Heard(NamedTuple):
     gain: float | None
 
 
-def listen(editor: Editor, draws: Draws, count: int, steps: int, folder: Path) -> Iterator[Heard]:
-    """Edit the first val samples, and write source, output and target of each as FLAC."""
+def listen(editor: Editor, shards: Shards, count: int, steps: int, folder: Path) -> Iterator[Heard]:
+    """Edit some val samples, those first whose edit has one right answer, and write source, output and target of each as FLAC.
+
+    Of samples that were encoded there is nothing to hear.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for place in range(min(count, len(draws.shards))):
-        held = draws[place]
-        if held.source is None:
-            return  # encoded: there is nothing to hear
-        source, target = held.source[0].numpy(), held.target[0].numpy()
-        output = editor.edit(source, held.prompts[0], rate=editor.rate, steps=steps, seed=place).audio
+    for number in np.argsort(~np.isin(shards.edit, TELLING), kind="stable")[:count].tolist():
+        sample = shards.read(number)
+        if not {f"{side}.flac" for side in SIDES} <= sample.members.keys():
+            return
+        source, target = (decode_flac(sample.members[f"{side}.flac"]) for side in SIDES)
+        rate = sample.facts["sample_rate"]
+        output = editor.edit(source, sample.facts["instruction"], rate=rate, steps=steps, seed=number).audio
         for name, audio in (("source", source), ("output", output), ("target", target)):
-            soundfile.write(folder / f"{held.keys[0]}.{name}.flac", audio.T.clip(-1, 1), editor.rate)
-        gain = si_sdr(output, target) - si_sdr(source, target) if held.edits[0] in TELLING else None
-        yield Heard(held.keys[0], editor.rate, source, output, target, gain)
+            soundfile.write(folder / f"{sample.key}.{name}.flac", audio.T.clip(-1, 1), rate)
+        tells = sample.facts["edit"] in TELLING and target.any() and (target != source).any()
+        yield Heard(sample.key, rate, source, output, target, si_sdr(output, target) - si_sdr(source, target) if tells else None)

@@ -39,7 +39,7 @@ def test_length_rate_and_channels_are_those_of_the_input(editor, rate, channels,
 def test_a_long_recording_has_no_seam(echo, channels):
     """11 windows; what is to stay stays in every sample, at the seams too, whatever the noise."""
     source = noise(round(9.7 * RATE), channels) + tones(9.7, RATE, channels)
-    assert len(windows.starts(source.shape[1], echo.model.edit_window, 64)) == 11
+    assert len(windows.starts(source.shape[1], echo.model.sizes.edit_window, 64)) == 11
     made = echo.edit(source, "Leave it.", rate=RATE, steps=1, guidance=1.0, seed=5)
     assert decibels(made.audio, source) < -80
 

@@ -10,7 +10,7 @@ from made_run import make_run, pair
 from tiny_model import sizes
 
 from manifests.audio import encode_flac
-from manifests.errors import RequestError
+from manifests.errors import Rejected, RequestError
 from model.training.config import TrainConfig
 from model.training.draw import Draws, collate
 from model.training.order import Order
@@ -111,6 +111,22 @@ def test_nothing_but_broken_samples_is_an_end_in_a_line(tmp_path):
     (Path(run) / "shards/train-000000.tar").write_bytes(data)
     with pytest.raises(RequestError, match="samples on end cannot be read"):
         draws(run)[0]
+
+
+@pytest.mark.parametrize("wrong", [{"instructions": []}, {"edit_spans": None}, {"edit": None}])
+def test_facts_that_lack_make_a_sample_a_broken_one(tmp_path, wrong):
+    made = draws(make_run(tmp_path / "run"))
+    sample = speech(2.5)
+    facts = {name: value for name, value in (sample.facts | wrong).items() if value is not None}
+    with pytest.raises(Rejected, match=f"does not tell its {next(iter(wrong))}"):
+        made.draw(sample._replace(facts=facts), 0, [])
+
+
+def test_a_sample_without_spans_gives_windows_anywhere(tmp_path):
+    sample = speech(2.5)
+    made = draws(make_run(tmp_path / "run"))
+    held = [made.draw(sample._replace(facts=sample.facts | {"edit_spans": [], "edit": "remove"}), position, []) for position in range(8)]
+    assert len({float(batch.source[0, 0, 0]) for batch in held}) > 4
 
 
 def test_dropouts_come_as_often_as_asked(tmp_path):

@@ -1,5 +1,6 @@
 """The loop: goes on exactly where it was, changes what it may and nothing else, and learns."""
 
+import dataclasses
 import hashlib
 import shutil
 import signal
@@ -13,10 +14,12 @@ import pytest
 import torch
 from made_run import make_run
 from safetensors.torch import load_file
+from tiny_model import build, sizes
 
 from manifests.errors import RequestError, RunError
 from model.editor import Editor
 from model.mllm import Mllm
+from model.sizes import OmniPromptSizes
 from model.tiny_mllm import TINY
 from model.train import train
 
@@ -139,6 +142,35 @@ def test_half_a_checkpoint_is_none(tmp_path, run, config):
     train(config(steps=2), {run: 1.0}, tmp_path / "cut")
     shutil.copytree(tmp_path / "cut/checkpoints/step-00000002", tmp_path / "cut/checkpoints/.step-00000003")
     assert_same(through, train(config(steps=4), {run: 1.0}, tmp_path / "cut"))
+
+
+def test_a_model_with_every_conditioner_goes_on_and_what_rests_stays(tmp_path, run, config):
+    first = build(tmp_path, sizes(TINY))
+    first.save(tmp_path / "MODEL")
+    given = {"init": tmp_path / "MODEL"}
+    through = train(config(model=None), {run: 1.0}, tmp_path / "through", **given)
+    train(config(model=None, steps=2), {run: 1.0}, tmp_path / "cut", **given)
+    assert_same(through, train(config(model=None), {run: 1.0}, tmp_path / "cut", **given))
+    before, after = weights(tmp_path / "MODEL"), weights(through)
+    rest = "conditioners.speech_prompt."
+    assert all((before[name] == after[name]).all() for name in before if name.startswith(rest) and name != rest + "empty")
+    assert (before["conditioners.audio_input_prompt.project.weight"] != after["conditioners.audio_input_prompt.project.weight"]).any()
+
+
+def test_what_cannot_be_trained_from_nothing_is_refused(tmp_path, run, config):
+    of = dataclasses.replace(config().model, codec={"kind": "oobleck", "width": 16, "multiples": [1, 2], "strides": [4, 8], "latent_channels": 8})
+    for wrong in (of, sizes(TINY)):
+        with pytest.raises(RequestError, match="begin with a model"):
+            train(config(model=wrong), {run: 1.0}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_could_not_begin_leaves_the_folder_free(tmp_path, run, config):
+    narrow = config().model
+    narrow = dataclasses.replace(narrow, conditioners=dataclasses.replace(narrow.conditioners, omni_prompt=OmniPromptSizes(width=48, length=200)))
+    with pytest.raises(RequestError, match="64 wide"):
+        train(config(model=narrow), {run: 1.0}, tmp_path / "out")
+    train(config(steps=1), {run: 1.0}, tmp_path / "out")
 
 
 def test_it_begins_with_a_given_model(tmp_path, run, config):
