@@ -81,8 +81,11 @@ class Bench:
         half = copy.deepcopy(dit).cast(torch.bfloat16)
         self.dits = {(torch.float32, False): dit, (torch.bfloat16, False): half}
         for dtype in SHORT:
-            self.dits[dtype, True] = twin = copy.copy(self.dits[dtype, False])  # of the same weights
-            twin.compile_layers()  # as Editor.from_pretrained does
+            with torch.device("meta"):
+                twin = DiT(sizes.dit)
+            twin.load_state_dict(self.dits[dtype, False].state_dict(keep_vars=True), assign=True)  # the same weights, in layers of its own
+            twin.eval().compile_layers()  # as Editor.from_pretrained does
+            self.dits[dtype, True] = twin
         heard = sizes.conditioners.audio_input_prompt
         self.given = {"hidden": self.random(1, INSTRUCTION, sizes.conditioners.omni_prompt.width), "audio": self.random(1, sizes.channels, heard.samples) / 10}
         self.given["mask"] = torch.ones(1, INSTRUCTION, dtype=torch.bool, device=device)
