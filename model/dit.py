@@ -55,6 +55,14 @@ class DiT(nn.Module):
             for parameter in self.parameters():
                 parameter.mul_(0.5)
 
+    def begin_with_copy(self) -> "DiT":
+        """Weights for a training from nothing: the velocity is x less the source, so that one step from noise gives the source."""
+        with torch.no_grad():
+            nn.init.orthogonal_(self.project_in.weight)
+            self.project_out.weight.copy_(self.project_in.weight.T)
+            self.project_source.weight.copy_(-self.project_in.weight)
+        return self
+
     def cast(self, dtype: torch.dtype) -> "DiT":
         """To another precision, all but the frequencies of time: rounded to bfloat16 they would turn it by up to a twentieth of a radian."""
         frequencies = self.time_features.weight.data

@@ -259,4 +259,7 @@ def _freeze_what_rests(model: AudioOmni) -> None:
 def _fresh(sizes: Sizes, seed: int) -> AudioOmni:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AudioOmni(sizes)
+        model = AudioOmni(sizes)
+        if sizes.dit.source_channels:
+            model.dit.begin_with_copy()
+        return model

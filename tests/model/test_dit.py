@@ -168,3 +168,12 @@ def test_sizes_that_do_not_fit_are_refused():
     for wrong in (dict(heads=3), dict(layers=0), dict(source_channels=5)):
         with pytest.raises(ValueError):
             DitSizes(**{**SIZES, **wrong})
+
+
+def test_a_fresh_model_that_is_given_the_source_begins_as_one_that_copies_it():
+    sizes = DitSizes(width=32, layers=2, heads=2, latent_channels=8, context_width=16, low_level_width=0, source_channels=8)
+    dit = DiT(sizes).begin_with_copy()
+    x, source = (torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with torch.no_grad():
+        velocity = dit(x, torch.tensor([0.3, 1.0]), torch.zeros(2, 4, 16), torch.ones(2, 4, dtype=torch.bool), source=source)
+    torch.testing.assert_close(velocity, x - source, atol=1e-5, rtol=0)
