@@ -90,7 +90,8 @@ def resampled(audio: np.ndarray, rate: int, to: int) -> np.ndarray:
 
 def fitted(audio: np.ndarray, samples: int) -> np.ndarray:
     """(channels, samples), cut, or padded with silence."""
-    return np.pad(audio[:, :samples], ((0, 0), (0, max(0, samples - audio.shape[1]))))
+    missing = samples - audio.shape[1]
+    return np.pad(audio, ((0, 0), (0, missing))) if missing > 0 else audio[:, :samples]
 
 
 def groups(channels: int, at_once: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"audioedit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("audioedit: interrupted; the same command goes on from here", file=sys.stderr)
+        print("audioedit: interrupted" + ("; the same command goes on from here" if options.run in (_build, _encode, _train) else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
