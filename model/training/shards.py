@@ -45,7 +45,6 @@ class Shards:
         runs: folders or URIs, each a finished run or what was encoded of one.
         split: "train", "val" or "test".
         keys: only these.
-        edits: only these.
         tar: only this one, by its name in the run.
 
     Raises:
@@ -57,7 +56,7 @@ class Shards:
         damaged: what could not be listed, a line each.
     """
 
-    def __init__(self, runs: Sequence[str], split: str, keys: set[str] | None = None, edits: Sequence[str] | None = None, tar: str | None = None):
+    def __init__(self, runs: Sequence[str], split: str, keys: set[str] | None = None, tar: str | None = None):
         self._storages = [Storage(run) for run in runs]
         self._tars = [(number, shard["name"]) for number, run in enumerate(self._storages) for shard in _index(run)
                       if shard["split"] == split and tar in (None, shard["name"])]
@@ -65,7 +64,7 @@ class Shards:
             listed = list(pool.map(lambda tar: _places(self._storages[tar[0]], tar[1]), self._tars))
         self.damaged = [f"{self._storages[number].path(name)}: {fault}" for (number, name), (_, fault) in zip(self._tars, listed) if fault]
         kept = [(tar, place) for tar, (places, _) in enumerate(listed) for place in places
-                if (keys is None or place.key in keys) and (edits is None or place.facts["edit"] in edits)]
+                if keys is None or place.key in keys]
         if not kept:
             raise RequestError(f"--data {', '.join(runs)}: no sample of the split {split} that is wanted" + "".join(f"; {line}" for line in self.damaged[:1]))
         self._tar = np.array([tar for tar, _ in kept])

@@ -25,11 +25,10 @@ def test_every_sample_is_what_webdataset_reads_in_its_own_order(tmp_path):
         assert sample.members == {side: theirs[sample.key][side] for side in ("source.flac", "target.flac")}
 
 
-def test_runs_are_mixed_and_samples_chosen_by_id_edit_and_split(tmp_path):
+def test_runs_are_mixed_and_samples_chosen_by_id_and_split(tmp_path):
     one, other = make_run(tmp_path / "one", train=6), make_run(tmp_path / "other", train=3, seed=1)
     both = Shards([one, other], "train")
     assert len(both) == 9 and both.run.tolist() == [0] * 6 + [1] * 3
-    assert set(Shards([one], "train", edits=["add"]).edit) == {"add"}
     assert [Shards([one], "train", {"train004"}).read(0).key] == ["train004"]
     assert len(Shards([one, other], "val")) == 4
 
