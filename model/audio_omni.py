@@ -1,5 +1,6 @@
 """The whole generator as one module: conditioners, diffusion transformer and codec."""
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -118,4 +119,4 @@ class AudioOmni(nn.Module):
         made = self.conditioners(hidden.float(), mask, ids, heard, sync, hidden_frames)
         if self.sizes.dit.source_channels and source is None and audio is not None:
             source = self.encode(audio)
-        return Conditioning(made.context, made.context_mask, made.low_level, source)
+        return dataclasses.replace(made, source=source)

@@ -4,7 +4,7 @@ Each conditioner gives tokens (batch, tokens, width) and a mask (batch, tokens),
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from model.sizes import AudioInputSizes, ConditionerSizes, OmniPromptSizes, SpeechPromptSizes, SyncFeatureSizes
 
 QUIETEST = 1e-5  # of a mel band's magnitude; its logarithm is silence
+FAINTEST = 0.02  # of the strongest component's deviation: what varies by less is not made as strong as the others
 KEPT_IN = 64  # tokens; what is left of a context is a multiple of it, so that few different shapes arise
 
 
@@ -25,19 +26,26 @@ class Conditioning:
         context_mask: (batch, tokens), True where a token counts.
         low_level: (batch, tokens, width): video, then source; or None.
         source: latents (batch, latent channels, frames) of the source, or None.
+        pooled: (batch, components) of the instruction as a whole, or None.
     """
 
     context: Tensor
     context_mask: Tensor
     low_level: Tensor | None = None
     source: Tensor | None = None
+    pooled: Tensor | None = None
+
+    def without_instruction(self, where: Tensor) -> "Conditioning":
+        """With nothing in the place of the instruction where a sample (batch,) is True: zeros under the same mask."""
+        pooled = None if self.pooled is None else self.pooled * ~where[:, None]
+        return replace(self, context=self.context * ~where[:, None, None], pooled=pooled)
 
     def trimmed(self) -> "Conditioning":
         """Without the tokens that count for no sample, which the mask keeps from having any weight; all but the fewest that fill a multiple of 64."""
         counts = self.context_mask.any(dim=0)
         wanted = min(len(counts), -(-max(1, int(counts.sum())) // KEPT_IN) * KEPT_IN)
         kept = torch.argsort(counts, descending=True, stable=True)[:wanted].sort().values
-        return Conditioning(self.context[:, kept], self.context_mask[:, kept], self.low_level, self.source)
+        return replace(self, context=self.context[:, kept], context_mask=self.context_mask[:, kept])
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -54,6 +62,35 @@ class OmniPrompt(nn.Module):
         self.project = nn.Linear(sizes.width, width)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
+        if sizes.pooled:
+            self.register_buffer("center", torch.zeros(sizes.width))
+            self.register_buffer("components", torch.zeros(sizes.pooled, sizes.width))
+
+    def begin(self) -> None:
+        """Weights for a training from nothing. With zeros here and in the cross-attention's output, neither would ever have a gradient."""
+        nn.init.normal_(self.project.weight, std=self.sizes.width**-0.5)
+
+    def mean(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Of the normed states that count (batch, MLLM's width), in float32; of states as bfloat16 has them, in which they are stored."""
+        states = rms_norm(hidden.bfloat16().float()) * mask[..., None]
+        return states.sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+    @torch.no_grad()
+    def fit(self, means: Tensor) -> None:
+        """Set what `pool` makes of a mean, by those (prompts, MLLM's width) of the prompts of a training.
+
+        Most of what an MLLM makes of two instructions is the same; what tells them apart is small, and a training would be long in finding it.
+        """
+        held = means.double()
+        center = held.mean(dim=0)
+        variance, directions = torch.linalg.eigh((held - center).T @ (held - center) / len(held))  # from weak to strong
+        deviation = variance.clamp(min=0).sqrt().flip(0)[: self.sizes.pooled]
+        self.center.copy_(center)
+        self.components.copy_(directions.T.flip(0)[: self.sizes.pooled] / deviation.clamp(min=max(FAINTEST * float(deviation[0]), 1e-6))[:, None])
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor | None:
+        """The mean of the states that count, as principal components of unit variance (batch, components); None where the model has none."""
+        return (self.mean(hidden, mask) - self.center.float()) @ self.components.float().T if self.sizes.pooled else None
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Of states (batch, places, MLLM's width) with a bool mask (batch, places); those that count come first, longer ones are resampled in time."""
@@ -238,4 +275,5 @@ class Conditioners(nn.Module):
         if self.audio_input_prompt is not None:
             low.append(self.audio_input_prompt(hidden.new_zeros(len(hidden), 1, 1) if audio is None else audio, hidden_frames)[0])
         tokens, masks = zip(*high)
-        return Conditioning(torch.cat(tokens, dim=1), torch.cat(masks, dim=1), torch.cat(low, dim=1) if low else None)
+        return Conditioning(torch.cat(tokens, dim=1), torch.cat(masks, dim=1), torch.cat(low, dim=1) if low else None,
+                            pooled=self.omni_prompt.pool(hidden, mask))

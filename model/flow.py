@@ -4,6 +4,7 @@ x_t = (1 − t) · data + t · noise, so that the velocity noise − data is the
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -71,8 +72,7 @@ def guided(dit: DiT, conditioning: Conditioning, scale: float, *, cached: bool =
     conditioning = conditioning.trimmed()
     halves = [conditioning]
     if scale != 1:
-        nothing = torch.zeros_like(conditioning.context)
-        halves.append(Conditioning(nothing, conditioning.context_mask, conditioning.low_level, conditioning.source))
+        halves.append(conditioning.without_instruction(torch.ones(len(conditioning.context), dtype=torch.bool, device=conditioning.context.device)))
     if together and len(halves) == 2:
         halves = [_both(*halves)]
     prepared = [_prepare(dit, half) for half in halves] if cached else None
@@ -91,10 +91,10 @@ def guided(dit: DiT, conditioning: Conditioning, scale: float, *, cached: bool =
 
 
 def _prepare(dit: DiT, conditioning: Conditioning) -> Prepared:
-    return dit.prepare(conditioning.context, conditioning.context_mask, conditioning.low_level, conditioning.source)
+    return dit.prepare(conditioning.context, conditioning.context_mask, conditioning.low_level, conditioning.source, conditioning.pooled)
 
 
 def _both(conditional: Conditioning, unconditional: Conditioning) -> Conditioning:
     """One batch of two halves."""
-    pairs = ((getattr(conditional, name), getattr(unconditional, name)) for name in ("context", "context_mask", "low_level", "source"))
+    pairs = ((getattr(conditional, entry.name), getattr(unconditional, entry.name)) for entry in fields(Conditioning))
     return Conditioning(*(None if first is None else torch.cat([first, second]) for first, second in pairs))

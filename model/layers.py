@@ -110,18 +110,35 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention, feed-forward: each of the normed x, and added to it."""
+    """Self-attention, cross-attention, feed-forward: each of the normed x, and added to it.
 
-    def __init__(self, width: int, heads: int):
+    Where it is modulated, each normed x is scaled and shifted and what is added is scaled, by what time and instruction are (adaLN-Zero, Peebles and Xie 2023).
+    """
+
+    def __init__(self, width: int, heads: int, modulated: bool = False):
         super().__init__()
+        self.modulate = _zero(nn.Linear(width, 9 * width)) if modulated else None
         self.self_norm, self.self_attention = GainNorm(width), SelfAttention(width, heads)
         self.cross_norm, self.cross_attention = GainNorm(width), CrossAttention(width, heads)
         self.feed_norm, self.feed_forward = GainNorm(width), FeedForward(width)
 
-    def forward(self, x: Tensor, turns: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        x = x + self.self_attention(self.self_norm(x), turns)
-        x = x + self.cross_attention(self.cross_norm(x), keys_values, mask)
-        return x + self.feed_forward(self.feed_norm(x))
+    def begin(self) -> None:
+        """Weights for a training from nothing: the context is attended to at full strength, and where it is modulated, that alone holds the branches back."""
+        heard = [self.cross_attention.q, self.cross_attention.kv]
+        outputs = [] if self.modulate is None else [self.self_attention.out, self.cross_attention.out, self.feed_forward.down]
+        for linear in heard + outputs:
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+
+    def forward(self, x: Tensor, turns: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor, modulation: Tensor | None = None) -> Tensor:
+        """`modulation`: (batch, width), where it is modulated."""
+        if self.modulate is None:
+            x = x + self.self_attention(self.self_norm(x), turns)
+            x = x + self.cross_attention(self.cross_norm(x), keys_values, mask)
+            return x + self.feed_forward(self.feed_norm(x))
+        scale, shift, gate = self.modulate(modulation)[:, None].unflatten(-1, (3, 3, -1)).unbind(dim=-2)  # each (batch, 1, branches, width)
+        x = x + gate[..., 0, :] * self.self_attention(self.self_norm(x) * (1 + scale[..., 0, :]) + shift[..., 0, :], turns)
+        x = x + gate[..., 1, :] * self.cross_attention(self.cross_norm(x) * (1 + scale[..., 1, :]) + shift[..., 1, :], keys_values, mask)
+        return x + gate[..., 2, :] * self.feed_forward(self.feed_norm(x) * (1 + scale[..., 2, :]) + shift[..., 2, :])
 
 
 def embedding(width_in: int, width: int, bias: bool = False) -> nn.Sequential:

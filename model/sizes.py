@@ -13,7 +13,11 @@ from manifests.errors import RequestError
 
 @dataclass(frozen=True, kw_only=True)
 class DitSizes:
-    """Of the diffusion transformer. `low_level_width` 0: no low-level tokens; `source_channels` 0: no source latents beside x."""
+    """Of the diffusion transformer.
+
+    `low_level_width` 0: no low-level tokens; `source_channels` 0: no source latents beside x; `pooled_width` 0: layers are not modulated by time and by
+    what of the instruction is pooled, as the published ones are not.
+    """
 
     width: int = 2048
     layers: int = 36
@@ -22,9 +26,11 @@ class DitSizes:
     context_width: int = 768
     low_level_width: int = 768
     source_channels: int = 0
+    pooled_width: int = 0
 
     def __post_init__(self):
-        if min(self.width, self.layers, self.heads, self.latent_channels, self.context_width) < 1 or min(self.low_level_width, self.source_channels) < 0:
+        if (min(self.width, self.layers, self.heads, self.latent_channels, self.context_width) < 1
+                or min(self.low_level_width, self.source_channels, self.pooled_width) < 0):
             raise ValueError("a size of the DiT is below 1")
         if self.width % self.heads or self.width // self.heads % 4:
             raise ValueError(f"a width of {self.width} does not part into {self.heads} heads whose width is a multiple of 4")
@@ -34,10 +40,15 @@ class DitSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class OmniPromptSizes:
-    """Of the instruction: the MLLM's width, and the places its states are padded to."""
+    """Of the instruction: the MLLM's width, the places its states are padded to, and of how many components their mean is given besides (0: it is not)."""
 
     width: int = 2048
     length: int = 2048
+    pooled: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.pooled <= self.width:
+            raise ValueError(f"pooled is {self.pooled}; states {self.width} wide have 0 to {self.width} components")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +132,9 @@ class Sizes:
     sampling: SamplingSizes = field(default_factory=SamplingSizes)
 
     def __post_init__(self):
+        if self.dit.pooled_width != self.conditioners.omni_prompt.pooled:
+            raise ValueError(f"the DiT takes {self.dit.pooled_width} components of the pooled instruction (pooled_width), and the conditioner gives "
+                             f"{self.conditioners.omni_prompt.pooled} (omni_prompt: pooled)")
         if self.codec.get("kind") == "oobleck" and not isinstance(self.codec.get("strides"), list):
             raise ValueError(f"codec is {json.dumps(self.codec)}; an oobleck has strides")
         wanted = {"path": str, "layer": int, "hear_source": bool}

@@ -33,6 +33,7 @@ from model.training.progress import Progress, Tally
 from model.training.shards import Shards, has_split
 
 BETAS = (0.9, 0.95)
+FITTED = 1024  # samples whose wordings say what of an instruction tells it from others
 
 
 def train(
@@ -125,6 +126,8 @@ class _Training:
         step = max(self.checkpoints.steps(), default=0)
         if step:
             self.checkpoints.restore(step, self.trained, self.optimizer, self.average)
+        elif self.model.sizes.dit.pooled_width and not self.model.conditioners.omni_prompt.components.any():
+            self._fit()
         if step >= config.steps:
             return self.checkpoints.of(step)
         progress = Progress(self.folder, step, config.steps) if group.first else None
@@ -154,6 +157,16 @@ class _Training:
                 progress.close()
         return self.checkpoints.of(step)
 
+    @torch.no_grad()
+    def _fit(self) -> None:
+        """Measure what of the instruction tells one from another, by the samples that stand first."""
+        prompt = self.model.conditioners.omni_prompt
+        if self.group.first:
+            batches = DataLoader(self.draws, batch_size=32, sampler=range(FITTED), collate_fn=collate)
+            prompt.fit(torch.cat([prompt.mean(*self._read(batch.to(self.group.device))) for batch in batches]))
+        for measured in (prompt.center, prompt.components):
+            self.group.share(measured)
+
     def _loader(self, step: int) -> DataLoader:
         config = self.config
         positions = Positions(step, config.steps, config.batch, config.accumulate, self.group.rank, self.group.count)
@@ -163,7 +176,7 @@ class _Training:
     def _step(self, step: int, batches: Iterator[Batch], told: Tally) -> tuple[float, float, float]:
         """Loss, gradient norm and seconds waited for data."""
         config, waited, total = self.config, 0.0, torch.zeros((), device=self.group.device)
-        rate = config.learning_rate * min(1.0, step / max(1, config.warmup))
+        rate = config.learning_rate * min(1.0, step / max(1, config.warmup), (config.steps + 1 - step) / max(1.0, config.cooldown * config.steps))
         for turn in range(config.accumulate):
             began = time.perf_counter()
             batch = _next(batches).to(self.group.device)
@@ -260,6 +273,6 @@ def _fresh(sizes: Sizes, seed: int) -> AudioOmni:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AudioOmni(sizes)
-        if sizes.dit.source_channels:
-            model.dit.begin_with_copy()
+        model.dit.begin()
+        model.conditioners.omni_prompt.begin()
         return model

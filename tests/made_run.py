@@ -16,10 +16,16 @@ EDITS = ("remove", "extract", "add")
 
 def make_run(folder: Path, train: int = 8, val: int = 2, shard_of: int = 3, rate: int = 16_000, seconds: float = 1.0, channels: int = 1, seed: int = 0) -> str:
     """Write shards/ and its index; gives the folder's path."""
+    return write_run(folder, {split: [pair(f"{split}{number:03d}", split, number, rate, seconds, channels, seed) for number in range(count)]
+                              for split, count in (("train", train), ("val", val))}, shard_of)
+
+
+def write_run(folder: Path, splits: dict[str, list[Pair]], shard_of: int) -> str:
+    """Write shards/ and its index; gives the folder's path."""
     (folder / "shards").mkdir(parents=True)
     index = []
-    for split, count in (("train", train), ("val", val)):
-        pairs = [pair(f"{split}{number:03d}", split, number, rate, seconds, channels, seed) for number in range(count)]
+    for split, pairs in splits.items():
+        count = len(pairs)
         for nth, first in enumerate(range(0, count, shard_of)):
             data, name = shard(pairs[first : first + shard_of]), f"shards/{split}-{nth:06d}.tar"
             (folder / name).write_bytes(data)
@@ -44,6 +50,28 @@ def pair(key: str, split: str, number: int, rate: int, seconds: float, channels:
         pair_id=key, scene_id=f"scene{key}", edit=edit, branch="synthetic", tier="demo", domain="sound", language="en", split=split, part=0, kept=True,
         instruction=words[0], instructions=words, label=f"tone {number}", duration_s=seconds, edit_spans=[[first / rate, end / rate]],
         clips=[{"id": "c", "uri": "made", "license": "", "role": "event"}], sample_rate=rate, source=source, target=target)
+
+
+def siblings(rate: int = 16_000, seconds: float = 1.0) -> list[Pair]:
+    """Eight pairs of two scenes: a low and a high buzz over noise, all the time, each to be removed and to be extracted. Only the instruction tells which."""
+    found, samples = [], round(rate * seconds)
+    for scene in range(2):
+        chance = generator("siblings", scene)
+        time, ground = np.arange(samples) / rate, 0.02 * chance.standard_normal(samples)
+        stems = {}
+        for name, lowest in (("low buzz", 180 + 70 * scene), ("high buzz", 1300 + 300 * scene)):
+            swell = 1 + 0.5 * np.sin(2 * np.pi * (chance.uniform(1, 4) * time + chance.random()))
+            stems[name] = 0.08 * swell * sum(np.sin(2 * np.pi * (n * lowest * time + chance.random())) for n in range(1, 4))
+        for name, stem in stems.items():
+            mixture = ground + sum(stems.values())
+            for edit, target in (("remove", mixture - stem), ("extract", stem)):
+                made = pair(f"scene{scene}{name[0]}{edit}", "train", 0, rate, seconds, 1, 0)
+                made.scene_id, made.edit, made.label, made.edit_spans = f"scene{scene}", edit, name, [[0.0, seconds]]
+                made.instructions = [f"{edit.title()} the sound of '{name}'.", f"Please {edit} the {name}."]
+                made.instruction = made.instructions[0]
+                made.source, made.target = (np.round(side[None] * 32767).astype(np.int16) for side in (mixture, target))
+                found.append(made)
+    return found
 
 
 def broken(folder: Path, key: str) -> None:

@@ -13,15 +13,16 @@ from model.speech_text import Vocabulary
 RATE, WINDOW, HOP = 16_000, 16_384, 64
 
 
-def sizes(mllm: str, *, channels: int = 1, source: bool = True, mel: bool = True, speech: bool = True, video: bool = True, hear: bool = False) -> Sizes:
+def sizes(mllm: str, *, channels: int = 1, source: bool = True, mel: bool = True, speech: bool = True, video: bool = True, hear: bool = False,
+          pooled: int = 0) -> Sizes:
     """About a second at 16 kHz through the codec without weights; with or without each way to be conditioned."""
     latent = HOP * channels
     return Sizes(
         sample_rate=RATE, channels=channels, window=WINDOW,
         dit=DitSizes(width=latent, layers=2, heads=2, latent_channels=latent, context_width=32, low_level_width=32 if mel or video else 0,
-                     source_channels=latent if source else 0),
+                     source_channels=latent if source else 0, pooled_width=pooled),
         conditioners=ConditionerSizes(
-            width=32, omni_prompt=OmniPromptSizes(width=64, length=200),
+            width=32, omni_prompt=OmniPromptSizes(width=64, length=200, pooled=pooled),
             speech_prompt=SpeechPromptSizes(vocabulary=len(lines()), length=64, tokens=8, width=32, blocks=1) if speech else None,
             audio_input_prompt=AudioInputSizes(sample_rate=RATE, samples=RATE, window=512, hop=160, mels=20, tokens=16) if mel else None,
             sync_feature=SyncFeatureSizes(frames=24, width=16, tokens=8) if video else None),

@@ -56,9 +56,11 @@ class TrainConfig(Strict):
     """A training's configuration.
 
     `model`: sizes of a fresh model; left out where one is given to begin with. `batch`: samples of a step, of all ranks together, which go through the
-    model in `accumulate` turns. `span_weight`: of the loss inside the edit span, against 1 outside. `ema`: how much of the average a step keeps.
-    `listen`: how many val samples are edited to be heard, in `listen_steps` of the sampler. `copying`: steps after which a model that does no better
-    than copying its input is told of. `bad_steps`: so many steps in a row without a finite gradient end the training.
+    model in `accumulate` turns. `time_shift` s: s·t / (1 + (s − 1)·t) stands in the place of t, so that above 1 more is learned near the noise, where the
+    instruction alone tells what is wanted. `span_weight`: of the loss inside the edit span, against 1 outside. `warmup`: steps over which the learning rate
+    rises; `cooldown`: the last share of all steps, over which it falls. `ema`: how much of the average a step keeps. `listen`: how many val samples are
+    edited to be heard, in `listen_steps` of the sampler. `copying`: steps after which a model that does no better than copying its input is told of.
+    `bad_steps`: so many steps in a row without a finite gradient end the training.
     """
 
     model: Sizes | None = None
@@ -69,9 +71,11 @@ class TrainConfig(Strict):
     weights: Weights = Weights()
     dropout: Dropout = Dropout()
     times: Literal["uniform", "logit_normal"] = "logit_normal"
+    time_shift: PositiveFloat = 1.0
     span_weight: PositiveFloat = 1.0
     learning_rate: PositiveFloat = 1e-4
     warmup: int = Field(1000, ge=0)
+    cooldown: Share = 0.0
     weight_decay: Weight = 1e-3
     clip: PositiveFloat = 1.0
     ema: Share = 0.9999

@@ -1,7 +1,5 @@
 """What is minimised: how far the velocity that the model tells of is from that of the rectified flow, under conditions of which some are left out."""
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 
@@ -41,8 +39,8 @@ class Objective(nn.Module):
         audio = None if batch.source is None else batch.source * with_source
         latents = source * with_source if self.model.sizes.dit.source_channels else None
         given = self.model.condition(hidden, mask, audio=audio, source=latents)
-        given = dataclasses.replace(given, context=given.context * ~batch.without_instruction[:, None, None]).trimmed()
-        return self.model.dit(x, t, given.context, given.context_mask, given.low_level, given.source)
+        given = given.without_instruction(batch.without_instruction).trimmed()
+        return self.model.dit(x, t, given.context, given.context_mask, given.low_level, given.source, given.pooled)
 
     @torch.no_grad()
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,11 @@ class Group:
         if self.count > 1:
             dist.barrier()
 
+    def share(self, value: Tensor) -> None:
+        """The first one's, with all."""
+        if self.count > 1:
+            dist.broadcast(value, 0)
+
     def mean(self, value: Tensor) -> Tensor:
         """Over all."""
         if self.count > 1:

@@ -94,6 +94,33 @@ def test_a_longer_instruction_is_resampled_in_time():
     assert not fresh.project.weight.any() and not fresh.project.bias.any()
 
 
+def test_pooled_states_are_uncorrelated_and_of_unit_variance_over_what_they_were_fitted_to():
+    prompt = OmniPrompt(OmniPromptSizes(width=32, length=10, pooled=6), 24)
+    common, told = 5 * drawn(1, 1, 32), drawn(200, 1, 4) @ drawn(4, 32, seed=2)  # what all say alike, and four ways in which they differ
+    hidden, mask = common + 0.1 * told + 0.01 * drawn(200, 7, 32, seed=3), torch.ones(200, 7, dtype=torch.bool)
+    prompt.fit(prompt.mean(hidden, mask))
+    pooled = prompt.pool(hidden, mask).double()
+    assert pooled.shape == (200, 6) and pooled.mean(dim=0).abs().max() < 1e-2
+    covariance = pooled[:, :4].T @ pooled[:, :4] / len(pooled)
+    assert torch.allclose(covariance, torch.eye(4, dtype=torch.float64), atol=1e-2)
+    assert 0 < pooled[:, 4:].square().mean() < 1  # far fainter than the strongest: not made as strong
+    padded, counts = torch.cat([hidden, drawn(200, 3, 32, seed=4)], dim=1), torch.cat([mask, torch.zeros(200, 3, dtype=torch.bool)], dim=1)
+    assert torch.allclose(prompt.pool(padded, counts).double(), pooled, atol=1e-3)
+
+
+def test_pooling_is_of_what_is_stored_and_off_by_default():
+    hidden, mask = drawn(5, 7, 32), torch.ones(5, 7, dtype=torch.bool)
+    prompt = OmniPrompt(OmniPromptSizes(width=32, length=10, pooled=3), 24)
+    prompt.fit(prompt.mean(hidden, mask))
+    assert torch.equal(prompt.pool(hidden, mask), prompt.pool(hidden.bfloat16().float(), mask))
+    same = prompt.mean(hidden[:1], mask[:1]).expand(4, -1)
+    prompt.fit(same)  # one instruction alone
+    assert prompt.pool(hidden[:1], mask[:1]).abs().max() < 1e-3
+    assert OmniPrompt(OmniPromptSizes(width=32, length=10), 24).pool(hidden, mask) is None
+    with pytest.raises(ValueError, match="0 to 32 components"):
+        OmniPromptSizes(width=32, pooled=33)
+
+
 def test_speech_does_not_depend_on_the_rest_of_the_batch():
     prompt = randomised(SpeechPrompt(SPEECH, 24))
     texts = [torch.tensor([3, 4, 5]), None, torch.arange(20), torch.arange(0)]

@@ -170,10 +170,42 @@ def test_sizes_that_do_not_fit_are_refused():
             DitSizes(**{**SIZES, **wrong})
 
 
-def test_a_fresh_model_that_is_given_the_source_begins_as_one_that_copies_it():
-    sizes = DitSizes(width=32, layers=2, heads=2, latent_channels=8, context_width=16, low_level_width=0, source_channels=8)
-    dit = DiT(sizes).begin_with_copy()
-    x, source = (torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+def fresh(**changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return DiT(DitSizes(**{**SIZES, "latent_channels": 8, "low_level_width": 0, "source_channels": 8, **changes})).begin()
+
+
+@pytest.mark.parametrize("changes", [dict(width=64), dict(width=12, heads=1), dict(pooled_width=5)])
+def test_a_fresh_model_that_is_given_the_source_begins_as_one_that_copies_it(changes):
+    x, source, pooled = drawn(2, 8, 5), drawn(2, 8, 5, seed=2), drawn(2, 5) if "pooled_width" in changes else None
     with torch.no_grad():
-        velocity = dit(x, torch.tensor([0.3, 1.0]), torch.zeros(2, 4, 16), torch.ones(2, 4, dtype=torch.bool), source=source)
+        velocity = fresh(**changes)(x, torch.tensor([0.3, 1.0]), drawn(2, 4, 10), torch.ones(2, 4, dtype=torch.bool), source=source, pooled=pooled)
     torch.testing.assert_close(velocity, x - source, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooled_width", [0, 5])
+def test_a_few_steps_of_training_change_every_weight_of_a_fresh_model(pooled_width):
+    dit = fresh(pooled_width=pooled_width)
+    before = {name: weight.detach().clone() for name, weight in dit.named_parameters()}
+    optimizer = torch.optim.SGD(dit.parameters(), lr=0.1)
+    for step in range(4):
+        pooled = drawn(2, pooled_width, seed=step) if pooled_width else None
+        velocity = dit(drawn(2, 8, 5), torch.tensor([0.3, 0.9]), drawn(2, 4, 10), torch.ones(2, 4, dtype=torch.bool),
+                       source=drawn(2, 8, 5, seed=2), pooled=pooled)
+        (velocity - drawn(2, 8, 5, seed=3)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert [name for name, weight in dit.named_parameters() if torch.equal(weight, before[name])] == []
+
+
+def test_a_modulated_model_reads_the_pooled_instruction_and_computes_it_once():
+    dit, x, t = randomised(fresh(pooled_width=5)), drawn(2, 8, 9), torch.tensor([0.3, 0.9])
+    asked = dict(context=drawn(2, 4, 10), context_mask=torch.ones(2, 4, dtype=torch.bool), source=drawn(2, 8, 9, seed=2))
+    one, other = (dit(x, t, **asked, pooled=drawn(2, 5, seed=seed)) for seed in (5, 6))
+    assert not torch.allclose(one, other, atol=1e-2)
+    prepared = dit.prepare(**asked, pooled=drawn(2, 5, seed=5))
+    assert torch.allclose(dit(x, t, prepared=prepared), one, atol=1e-5)
+    for wrong in (None, drawn(2, 4)):
+        with pytest.raises(ValueError, match=r"pooled instruction is \(2, 5\)"):
+            dit(x, t, **asked, pooled=wrong)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cluster import Head, short_folder
 from made_run import broken, make_run
+from safetensors.torch import load_file
 from tiny_model import sizes
 
 from model.tiny_mllm import TINY
@@ -74,8 +75,6 @@ def through(tmp_path_factory, data, one_thread):
 
 def apart(one: pathlib.Path, other: pathlib.Path) -> float:
     """The largest difference between two models' weights."""
-    from safetensors.torch import load_file
-
     mine, theirs = (load_file(folder / "model.safetensors") for folder in (one, other))
     assert mine.keys() == theirs.keys()
     return max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
@@ -198,7 +197,8 @@ def head_for_jobs():
 
 def test_a_job_trains_with_two_workers(tmp_path, config, data, head_for_jobs):
     ray, deadline = str(pathlib.Path(sys.executable).with_name("ray")), time.monotonic() + 90
-    asked = [sys.executable, "-m", "pipeline", "train", config(steps=2), "--data", data, "-o", tmp_path / "out", *TOGETHER]
+    modulated = json.loads(sizes(TINY, mel=False, speech=False, video=False, pooled=8).to_json())
+    asked = [sys.executable, "-m", "pipeline", "train", config(steps=2, model=modulated), "--data", data, "-o", tmp_path / "out", *TOGETHER]
     while True:
         job = subprocess.run([ray, "job", "submit", "--address", f"http://127.0.0.1:{head_for_jobs.dashboard_port}", "--working-dir", str(ROOT), "--",
                               *map(str, asked)], capture_output=True, text=True, timeout=200)
@@ -208,6 +208,7 @@ def test_a_job_trains_with_two_workers(tmp_path, config, data, head_for_jobs):
     assert job.returncode == 0, job.stdout[-3000:] + job.stderr[-3000:]
     assert str(at(tmp_path / "out", 2)) in job.stdout
     assert json.loads((tmp_path / "out/train.json").read_text())["config"]["ranks"]["count"] == 2
+    assert load_file(at(tmp_path / "out", 2) / "model.safetensors")["conditioners.omni_prompt.components"].any()
 
 
 NOWHERE = ("--ray", "127.0.0.1:1")  # where Ray would be asked before all else is known to be right, that is what would be told

@@ -15,7 +15,7 @@ def summed_in_one_order(one_thread):
 @pytest.fixture
 def config():
     def make(**changes) -> TrainConfig:
-        given = {"model": sizes(TINY, mel=False, speech=False, video=False), "steps": 4, "batch": 4, "learning_rate": 1e-3, "warmup": 2, "workers": 0,
+        given = {"model": sizes(TINY, mel=False, speech=False, video=False, pooled=8), "steps": 4, "batch": 4, "learning_rate": 1e-3, "warmup": 2, "workers": 0,
                  "every": {"log": 1, "val": 0, "listen": 0, "checkpoint": 2}, **changes}
         return TrainConfig.model_validate(given)
 
