@@ -63,8 +63,8 @@ class Editor:
         return cls(model, Mllm(mllm or asked["path"], asked["layer"], device, roles=asked.get("roles")))
 
     def edit(
-        self, audio: Audio, instruction: str, *, rate: int | None = None, steps: int | None = None, guidance: float | None = None, seed: int = 0,
-        sampler: str = "euler", shift: float = 1.0, progress: Progress | None = None,
+        self, audio: Audio, instruction: str, *, rate: int | None = None, steps: int | None = None, guidance: float | None = None,
+        source_guidance: float = 1.0, seed: int = 0, sampler: str = "euler", shift: float = 1.0, progress: Progress | None = None,
     ) -> Recording:
         """A recording after what the instruction says, of the same length, rate and channels.
 
@@ -73,6 +73,7 @@ class Editor:
 
         Args:
             rate: Hz, of an array; a file tells its own.
+            source_guidance: scale of the guidance by the source; other than 1 only of a model that was trained without its source now and then.
         """
         audio, rate = given(audio, rate)
         if self.model.conditioners.audio_input_prompt is None and not self.model.sizes.dit.source_channels:
@@ -81,7 +82,7 @@ class Editor:
         source = resampled(audio, rate, self.rate)[turns.ravel()]
         samples, window = source.shape[1], self.model.sizes.edit_window
         begins = windows.starts(samples, window, self._step)
-        path = _Path(self, steps, guidance, sampler, shift, progress, len(begins))
+        path = _Path(self, steps, guidance, sampler, shift, progress, len(begins), source_guidance)
         noise = self._noise(seed, begins[-1] // self._step + self._frames)
         hears = self.model.sizes.mllm["hear_source"]
         read = None if hears else self.mllm.states([Prompt(instruction)])
@@ -194,22 +195,30 @@ class Editor:
 class _Path:
     """From noise to audio under the settings of a request, window after window."""
 
-    def __init__(self, editor: Editor, steps: int | None, guidance: float | None, sampler: str, shift: float, progress: Progress | None, count: int = 1):
+    def __init__(
+        self, editor: Editor, steps: int | None, guidance: float | None, sampler: str, shift: float, progress: Progress | None, count: int = 1,
+        source_guidance: float = 1.0,
+    ):
         defaults = editor.model.sizes.sampling
         self.model, self.device = editor.model, editor.mllm.device
         self.steps, self.guidance = defaults.steps if steps is None else steps, defaults.guidance if guidance is None else guidance
         self.sampler, self.shift, self.progress, self.done, self.count = sampler, shift, progress, 0, count
+        self.source_guidance = source_guidance
         times(self.steps, shift)  # before anything is computed
         if sampler not in SAMPLERS:
             raise RequestError(f"there is no sampler {sampler}; there are {', '.join(SAMPLERS)}")
-        if not np.isfinite(self.guidance):
-            raise RequestError(f"guidance is {self.guidance}; a finite number is wanted")
+        for scale in (self.guidance, source_guidance):
+            if not np.isfinite(scale):
+                raise RequestError(f"guidance is {scale}; a finite number is wanted")
 
     @torch.inference_mode()
     def walk(self, states: tuple[Tensor, Tensor], noise: Tensor, batch: int = 1, **conditions) -> np.ndarray:
         """Audio (batch, channels, samples) of states of one prompt and noise (1, latent channels, frames), under conditions as `AudioOmni.condition` takes."""
         hidden, mask = (state.expand(batch, *state.shape[1:]) for state in states)
-        velocity = guided(self.model.dit, self.model.condition(hidden, mask, **conditions), self.guidance)
+        silent = None
+        if self.source_guidance != 1:
+            silent = self.model.condition(hidden, mask, **conditions | {"audio": torch.zeros_like(conditions["audio"])})
+        velocity = guided(self.model.dit, self.model.condition(hidden, mask, **conditions), self.guidance, silent=silent, source_scale=self.source_guidance)
         x = sample(velocity, noise.to(self.device, copy=True).expand(batch, -1, -1), self.steps, self.sampler, self.shift, self._tell)
         self.done += 1
         return self.model.decode(x).cpu().numpy()

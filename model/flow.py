@@ -60,41 +60,51 @@ def sample(
     return x
 
 
-def guided(dit: DiT, conditioning: Conditioning, scale: float, *, cached: bool = True, together: bool = True) -> Velocity:
+def guided(
+    dit: DiT, conditioning: Conditioning, scale: float, *, cached: bool = True, together: bool = True, silent: Conditioning | None = None,
+    source_scale: float = 1.0,
+) -> Velocity:
     """Velocity under classifier-free guidance (Ho and Salimans 2022): unconditional + scale · (conditional − unconditional).
 
     Unconditional is a context of zeros; low-level tokens and source stay. At a scale of 1 only the conditional is computed.
 
     Args:
         cached: what depends on neither x nor t is computed once, here, and not at every step.
-        together: both halves go through the DiT in one batch, not one after the other.
+        together: all of a step goes through the DiT in one batch, not one after the other.
+        silent: the conditions without the source. With it and a `source_scale` other than 1 the source has a scale of its own (Brooks et al. 2023):
+            neither + source_scale · (source − neither) + scale · (both − source). The model must have been trained without its source now and then.
     """
-    conditioning = conditioning.trimmed()
-    halves = [conditioning]
-    if scale != 1:
-        halves.append(conditioning.without_instruction(torch.ones(len(conditioning.context), dtype=torch.bool, device=conditioning.context.device)))
-    if together and len(halves) == 2:
-        halves = [_both(*halves)]
-    prepared = [_prepare(dit, half) for half in halves] if cached else None
+    both = conditioning.trimmed()
+    parts = [(scale, both)]
+    if scale != source_scale:
+        parts.append((source_scale - scale, _uninstructed(both)))
+    if source_scale != 1:
+        parts.append((1 - source_scale, _uninstructed(silent.trimmed())))
+    parts = [(weight, part) for weight, part in parts if weight]
+    count = len(parts) if together else 1
+    weights, given = [weight for weight, _ in parts], [part for _, part in parts]
+    if together:
+        given = [_side_by_side(given)]
+    prepared = [_prepare(dit, part) for part in given] if cached else None
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        known = prepared or [_prepare(dit, half) for half in halves]
-        if scale == 1:
-            return dit(x, t, prepared=known[0])
-        if together:
-            conditional, unconditional = dit(torch.cat([x, x]), torch.cat([t, t]), prepared=known[0]).chunk(2)
-        else:
-            conditional, unconditional = (dit(x, t, prepared=of_half) for of_half in known)
-        return unconditional + scale * (conditional - unconditional)
+        known = prepared or [_prepare(dit, part) for part in given]
+        told = [each for part in known for each in dit(torch.cat([x] * count), torch.cat([t] * count), prepared=part).chunk(count)]
+        # The last is what is gone on from, so that nothing but what differs is made larger.
+        return told[-1] + sum(weight * (each - told[-1]) for weight, each in zip(weights[:-1], told))
 
     return velocity
+
+
+def _uninstructed(conditioning: Conditioning) -> Conditioning:
+    return conditioning.without_instruction(torch.ones(len(conditioning.context), dtype=torch.bool, device=conditioning.context.device))
 
 
 def _prepare(dit: DiT, conditioning: Conditioning) -> Prepared:
     return dit.prepare(conditioning.context, conditioning.context_mask, conditioning.low_level, conditioning.source, conditioning.pooled)
 
 
-def _both(conditional: Conditioning, unconditional: Conditioning) -> Conditioning:
-    """One batch of two halves."""
-    pairs = ((getattr(conditional, entry.name), getattr(unconditional, entry.name)) for entry in fields(Conditioning))
-    return Conditioning(*(None if first is None else torch.cat([first, second]) for first, second in pairs))
+def _side_by_side(parts: list[Conditioning]) -> Conditioning:
+    """One batch of all."""
+    columns = (tuple(getattr(part, entry.name) for part in parts) for entry in fields(Conditioning))
+    return Conditioning(*(None if column[0] is None else torch.cat(column) for column in columns))

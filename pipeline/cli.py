@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("-o", dest="output", required=True, metavar="OUT", help="a .wav or .flac file, of the rate, channels and length of IN")
     edit.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: the model's)")
     edit.add_argument("--cfg", type=float, metavar="X", help="guidance scale (default: the model's)")
+    edit.add_argument("--source-cfg", type=float, default=1.0, metavar="X", help="guidance scale of the source (default: 1)")
     edit.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     edit.add_argument("--mllm", metavar="NAME", help="folder or hub name of the MLLM, in the place of the model's own")
     evaluate = command("evaluate", _evaluate, "score edits of a run's pairs against their targets, beside baselines",
@@ -190,8 +191,8 @@ def _edit(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        made = editor.edit(source.audio, options.instruction, rate=source.rate, steps=options.steps, guidance=options.cfg, seed=options.seed,
-                           progress=progress)
+        made = editor.edit(source.audio, options.instruction, rate=source.rate, steps=options.steps, guidance=options.cfg,
+                           source_guidance=options.source_cfg, seed=options.seed, progress=progress)
     recording.write(options.output, made)
     print(options.output)
     return 0

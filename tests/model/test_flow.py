@@ -1,5 +1,7 @@
 """Samplers, the shift of times, and guidance: what is done once or in one batch changes no numbers."""
 
+import dataclasses
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -90,6 +92,17 @@ def test_guidance_goes_from_the_empty_context_through_the_given_one(dit, conditi
     wanted = unconditional + 4 * (conditional - unconditional)
     assert torch.allclose(guided(dit, conditioning, 4.0)(X, T), wanted, atol=1e-4)
     assert torch.allclose(guided(dit, conditioning, 0.0)(X, T), unconditional, atol=1e-5)
+
+
+def test_the_source_has_a_scale_of_its_own(dit, conditioning):
+    silent = dataclasses.replace(conditioning, source=torch.zeros_like(conditioning.source))
+    both, source, neither = (
+        dit(X, T, context, of.context_mask, of.low_level, of.source)
+        for of, context in ((conditioning, conditioning.context), (conditioning, 0 * conditioning.context), (silent, 0 * conditioning.context)))
+    wanted = neither + 1.5 * (source - neither) + 4 * (both - source)
+    for how in (dict(), dict(together=False), dict(cached=False)):
+        assert torch.allclose(guided(dit, conditioning, 4.0, silent=silent, source_scale=1.5, **how)(X, T), wanted, atol=1e-4)
+    assert torch.allclose(guided(dit, conditioning, 0.0, silent=silent, source_scale=0.0)(X, T), neither, atol=1e-5)
 
 
 @pytest.mark.parametrize("slower", [dict(cached=False), dict(together=False), dict(cached=False, together=False)])
