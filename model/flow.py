@@ -75,14 +75,11 @@ def guided(
             neither + source_scale · (source − neither) + scale · (both − source). The model must have been trained without its source now and then.
     """
     both = conditioning.trimmed()
-    parts = [(scale, both)]
-    if scale != source_scale:
-        parts.append((source_scale - scale, _uninstructed(both)))
-    if source_scale != 1:
+    parts = [(scale, both), (source_scale - scale, _uninstructed(both))]
+    if silent is not None:
         parts.append((1 - source_scale, _uninstructed(silent.trimmed())))
-    parts = [(weight, part) for weight, part in parts if weight]
-    count = len(parts) if together else 1
-    weights, given = [weight for weight, _ in parts], [part for _, part in parts]
+    weights, given = zip(*(part for part in parts if part[0]))
+    count = len(given) if together else 1
     if together:
         given = [_side_by_side(given)]
     prepared = [_prepare(dit, part) for part in given] if cached else None

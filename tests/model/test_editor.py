@@ -78,7 +78,8 @@ def test_instruction_source_guidance_and_steps_count(editor):
     one = editor.edit(source, "Add rain.", rate=RATE).audio
     others = [editor.edit(source, "Remove the dog.", rate=RATE), editor.edit(noise(10_000, seed=1), "Add rain.", rate=RATE),
               editor.edit(source, "Add rain.", rate=RATE, guidance=1.0), editor.edit(source, "Add rain.", rate=RATE, steps=3),
-              editor.edit(source, "Add rain.", rate=RATE, sampler="heun"), editor.edit(source, "Add rain.", rate=RATE, shift=3.0)]
+              editor.edit(source, "Add rain.", rate=RATE, sampler="heun"), editor.edit(source, "Add rain.", rate=RATE, shift=3.0),
+              editor.edit(source, "Add rain.", rate=RATE, source_guidance=2.0)]
     assert all(np.abs(one - other.audio).max() > 1e-4 for other in others)
 
 

@@ -73,7 +73,8 @@ def test_an_edit_has_the_recordings_length_rate_and_channels_and_is_the_same_twi
 
 @pytest.mark.parametrize(("changes", "told"), [
     ({"folder": "nowhere"}, "nowhere is not a MODEL folder"), ({"audio": "nothing.wav"}, "nothing.wav"), ({"audio": "vocab.txt"}, "cannot read"),
-    ({"more": ["--steps", "0"]}, "0 steps: at least 1"), ({"more": ["--cfg", "nan"]}, "guidance is nan"), ({"more": ["--seed", "-1" + 20 * "0"]}, "seed is"),
+    ({"more": ["--steps", "0"]}, "0 steps: at least 1"), ({"more": ["--cfg", "nan"]}, "guidance is nan"),
+    ({"more": ["--source-cfg", "inf"]}, "guidance is inf"), ({"more": ["--seed", "-1" + 20 * "0"]}, "seed is"),
     ({"more": ["--mllm", "./nothing"]}, "there is no checkpoint at ./nothing"), ({"instruction": " "}, "an instruction is wanted"),
     ({"instruction": "rain " * 2_000}, "longer than the 4096 that the MLLM reads"),
 ])
