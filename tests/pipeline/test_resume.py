@@ -98,9 +98,11 @@ def test_interrupted_it_ends_cleanly_and_goes_on(whole, start, audioedit_here, t
     config, run = whole[0], tmp_path / "run"
     driver = start("build", config, "-o", run, "--ray", ray_head)
     assert wait_for(lambda: pair_parts(run) >= 3, driver)
+    driver.send_signal(signal.SIGSTOP)  # or it may be done before what is asked of it is told
     told = audioedit_here("status", run)
-    assert "running" in told.stdout and "kept of" in told.stdout and "minutes left" in told.stdout
+    driver.send_signal(signal.SIGCONT)
     driver.send_signal(how)
+    assert "running" in told.stdout and "kept of" in told.stdout and "minutes left" in told.stdout
     _, error = driver.communicate(timeout=60)
     assert driver.returncode == 130 and "Traceback" not in error and "goes on from here" in error
     assert json.loads((run / "run.json").read_text())["lease"] is None
