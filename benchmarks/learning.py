@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     editor = Editor.from_pretrained(options.model)
     systems = {"model": editing(editor), "model, wrong instruction": misled(editor), **BASELINES}
-    facts, rows = {}, []
+    facts = {}
 
     def kept() -> Iterator[Sample]:
         for sample in samples(options.run, options.split, options.pairs):

@@ -23,8 +23,12 @@ def times(steps: int, shift: float = 1.0) -> list[float]:
         raise RequestError(f"{steps} steps: at least 1 is wanted")
     if not shift > 0:
         raise RequestError(f"a time shift of {shift}: more than 0 is wanted")
-    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    return (shift * even / (1 + (shift - 1) * even)).tolist()
+    return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
+
+
+def shifted(t, shift: float):
+    """Times nearer to the noise by a shift above 1; a number, or a tensor of them."""
+    return shift * t / (1 + (shift - 1) * t)
 
 
 def sample(

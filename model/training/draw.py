@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from manifests.chance import generator
 from manifests.errors import Rejected, RequestError
+from model.flow import shifted
 from model.recording import fitted, resampled
 from model.sizes import Sizes
 from model.training.config import TrainConfig
@@ -118,7 +119,7 @@ class Draws(Dataset):
             raise Rejected(f"{sample.key} does not tell its {missing[0]}")
         wording = int(chance.integers(len(facts["instructions"])))
         t = chance.random() if config.times == "uniform" else 1 / (1 + np.exp(-chance.standard_normal()))
-        t = config.time_shift * t / (1 + (config.time_shift - 1) * t)
+        t = shifted(t, config.time_shift)
         without = chance.random(2) < (config.dropout.source, config.dropout.instruction)
         frame, window = sizes.downsampling, sizes.edit_window
         sides = {side: SoundFile(io.BytesIO(sample.members[f"{side}.flac"])) for side in SIDES if f"{side}.flac" in sample.members}
