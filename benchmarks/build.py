@@ -27,6 +27,7 @@ import soundfile
 
 from manifests.audio import decode_flac, encode_flac, to_int16
 from manifests.chance import generator, mix
+from manifests.labels import Labels
 from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline import build, pairs, plan, run
@@ -71,7 +72,7 @@ class Work:
 
     def prepared(self, count: int, offset: int = 0) -> tuple[list, pairs.PairWork]:
         config = configuration(self.bank, count).model_copy(update={"seed": offset})
-        table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), config, "benchmrk", [])
+        table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), config, "benchmrk", [], Labels.read())
         self._count += 1
         work = build.pair_work(config, str(self.folder / f"run{self._count}"))
         return list(build.pair_parts(plan.parts(table), self.clips)), work
@@ -204,7 +205,7 @@ def plan_a_million(options: argparse.Namespace) -> None:
         started = time.perf_counter()
         table = table.assign(unit=components(table))
         table = table.assign(split=deal(table, config.splits, 1)).sort_values("clip_id")
-        plans.append(plan.plan(table, config, "benchmrk", []))
+        plans.append(plan.plan(table, config, "benchmrk", [], Labels.read()))
         print(f"{len(plans[-1]):,} pairs from {len(table):,} clips in {time.perf_counter() - started:.1f} s")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB (both plans held)")
     rows = [set(zip(p["pair_id"].to_pylist(), map(tuple, p["clip_ids"].to_pylist()), p["other"].to_pylist())) for p in plans]

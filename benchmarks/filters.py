@@ -43,6 +43,7 @@ from speech import ROUNDS, Corpus
 from manifests.audio import probe
 from manifests.chance import generator
 from manifests.clip import Clip
+from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.scene import Rendered
 from manifests.storage import Storage
@@ -122,7 +123,7 @@ class Sounds:
     def plant(self, found: Found) -> None:
         """Judge pairs as they are, and again with each defect."""
         labels, clap = sorted({label for label in self.clips["label"] if label}), self.config.scorers.clap
-        table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), self.config, "benchmrk", [])
+        table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), self.config, "benchmrk", [], Labels.read())
         for part in build.pair_parts(plan.parts(table), self.clips):
             state = pairs.score_part(pairs.render_part(part, self.work), self.work)
             state = pairs.clap_part(state, self.work) if clap else state
@@ -186,7 +187,7 @@ def _relabelled(rendered: Rendered, pair: Pair, labels: list[str]) -> tuple[Rend
     for stem in bad.params["stems"]:
         stem["label"] = wrong if stem["label"] == pair.label else stem["label"]
     scene.stems[pair.edited[0]].label = wrong
-    instruct(bad, scene)
+    instruct(bad, scene, Labels.read())
     return replace(rendered, scene=scene), bad
 
 

@@ -1,8 +1,9 @@
 """Whether a trained model learned what it was trained for: pairs that it has not seen, beside copying, the time gate, and itself under wrong instructions.
 
     audioedit build configs/music.yaml -o runs/music
-    audioedit train configs/train/tiny.yaml --data runs/music -o runs/musician
-    python benchmarks/learning.py runs/musician/checkpoints/step-00001800 runs/music               # 60 pairs of each edit, of the test split
+    audioedit train configs/train/music.yaml --data runs/music -o runs/musician
+    python benchmarks/learning.py runs/musician/checkpoints/step-00005600 runs/music               # 60 pairs of each edit, of the test split
+    python benchmarks/learning.py runs/musician/checkpoints/step-00005600 runs/music --steps 1     # in one step: the mean of what the target may be
 
 The wrong instruction names another instrument of the same piece; a model that does not read does as well by it. "Improved": share of the pairs on which
 the model is nearer to the target than the source is.
@@ -28,14 +29,14 @@ from model.training.shards import Sample, Shards
 EDITS = ("remove", "extract")
 
 
-def misled(editor: Editor):
+def misled(editor: Editor, **settings):
     """The system that edits after the pair's first wording with the name of another sound of its scene."""
 
     def edited(task: Task) -> Recording:
         recipe = json.loads(task.facts["params"])
         others = [stem["label"] for n, stem in enumerate(recipe["stems"]) if n not in recipe["edited"] and stem["label"]]
         instruction = task.facts["instruction"].replace(f"'{task.facts['label']}'", f"'{others[0]}'")
-        return editor.edit(task.source, instruction, rate=task.rate)
+        return editor.edit(task.source, instruction, rate=task.rate, **settings)
 
     return edited
 
@@ -56,9 +57,11 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--split", default="test")
     parser.add_argument("--pairs", type=int, default=60, help="of each edit")
+    parser.add_argument("--steps", type=int, help="of the sampler; as the model has it")
+    parser.add_argument("--shift", type=float, default=1.0, help="of its times")
     options = parser.parse_args()
-    editor = Editor.from_pretrained(options.model)
-    systems = {"model": editing(editor), "model, wrong instruction": misled(editor), **BASELINES}
+    editor, settings = Editor.from_pretrained(options.model), {"steps": options.steps, "shift": options.shift}
+    systems = {"model": editing(editor, **settings), "model, wrong instruction": misled(editor, **settings), **BASELINES}
     facts = {}
 
     def kept() -> Iterator[Sample]:

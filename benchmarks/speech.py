@@ -70,7 +70,7 @@ class Corpus:
             return []
         known = {clip.clip_id: told, **{donor: self.clips[donor] for _, donor in asked if donor}}
         item = {"scene_id": clip.clip_id, "kind": "utterance", "split": "train", "clip_ids": [clip.clip_id], "clips": known,
-                "pairs": [(f"{clip.clip_id}-{edit}-{number}", edit, number, donor) for edit, donor in asked]}
+                "pairs": [(f"{clip.clip_id}-{edit}-{number}", edit, number, donor, False) for edit, donor in asked]}
         pairs = [Pair(name, clip.clip_id, edit, "real", clip.tier, "speech", "en", "train", 0) for name, edit, *_ in item["pairs"]]
         scene = render_scene(item, pairs, self.work, lambda c: self.flac[c.clip_id]).scene
         return [(pair, scene) for pair in pairs if pair.reason is None]

@@ -22,6 +22,7 @@ class Stem:
     gain_db: float = 0.0  # on the clip's own level; the scene's gain comes on top
     snr_db: float | None = None  # events: asked loudness over the background, LU
     place_of: int | None = None  # role other: the stem that it may take the place of
+    nth: int = 0  # of the scene's sounds of one label, which in time, from 1; 0: the only one
 
 
 @dataclass

@@ -40,16 +40,16 @@ NOBODY = Listeners()
 def scores(output: np.ndarray, task: Task, listeners: Listeners = NOBODY, others: Sequence[Task] = ()) -> dict[str, float | bool | None]:
     """METRICS of an output (channels, samples) that has its target's shape. What does not apply is None.
 
-    `si_sdr_db`: not of ONE_TO_MANY. `lsd_db`, `mr_stft`: as in `distances`. `inside_db`, `outside_db`: energy of output less target where the edit is, and
-    elsewhere, over that of the stronger of source and target there; -80 where nothing is wrong. `sibling`, `sibling_chance`: see `sibling_test`.
-    `clap`: see `_change`. `wer`: of speech.
+    `si_sdr_db`: not of ONE_TO_MANY, nor where nothing is to be done. `lsd_db`, `mr_stft`: as in `distances`. `inside_db`, `outside_db`: energy
+    of output less target where the edit is, and elsewhere, over that of the stronger of source and target there; -80 where nothing is wrong. `sibling`,
+    `sibling_chance`: see `sibling_test`. `clap`: see `_change`. `wer`: of speech.
 
     Args:
         others: pairs of the same scene.
     """
     edited, was, made = task.edited(), task.edited("source"), Spectra(output)
     found = {
-        "si_sdr_db": None if task.edit in ONE_TO_MANY else si_sdr(output, task.target),
+        "si_sdr_db": None if task.edit in ONE_TO_MANY or task.facts["noop"] else si_sdr(output, task.target),
         "lsd_db": log_spectral_distance(made, task.wanted), "mr_stft": multi_resolution_stft(made, task.wanted),
     }
     for name, here, there in (("inside_db", edited, was), ("outside_db", ~edited, ~was)):

@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from manifests.clip import Clip
 from manifests.errors import RequestError, RunError
+from manifests.labels import Labels
 from manifests.part import Part
 from manifests.speech import from_json, stretches
 from manifests.storage import Storage
@@ -21,6 +23,7 @@ from pipeline import clips as clip_phase
 from pipeline import commit, engines, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
 from pipeline.lease import Lease, check_free
+from pipeline.shares import shares
 from pipeline.sources import Listing, clip_parts, list_sources, windows
 from pipeline.split import keys, with_splits
 from pipeline.status import open_run
@@ -45,6 +48,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
         RequestError: the request is wrong, or cannot be met by these sources or this cluster.
         RunError: the run failed.
     """
+    Labels.read(config.labels)  # what is wrong with them is told before any work
     listing, storage = list_sources(config), Storage(root)
     if not listing.files:
         raise RequestError("sources: they name no files")
@@ -122,12 +126,14 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     clips = with_splits(clips, config.splits, config.seed)
     write_table(storage, "clips/clips.parquet", pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False))
     lacking: list[str] = []
-    table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, identity[:8], lacking)
+    table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, identity[:8], lacking, Labels.read(config.labels))
     for line in lacking:
         print(f"left out: {line}", file=sys.stderr)
     if not len(table):
         raise RunError("nothing to make: every edit was left out")
     write_table(storage, "plan.parquet", table)
+    for line in shares(table.to_pandas(), clips, Labels.read(config.labels)):
+        print(line, file=sys.stderr)
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking})
     work = pair_work(config, storage.root)
@@ -155,8 +161,8 @@ def pair_steps(config: Config) -> list[run.Step]:
 def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
     audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
-    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.clips.time_limit,
-                          engines.specifications(config), tuple(config.filters.rules))
+    return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.scenes.overlap,
+                          Labels.read(config.labels), config.clips.time_limit, engines.specifications(config), tuple(config.filters.rules))
 
 
 def clip_work(config: Config, root: str, labels: tuple[str, ...] = ()) -> clip_phase.ClipWork:
@@ -241,8 +247,9 @@ def _run(kind: str, parts: Iterator[Part], count: int, total: int, steps: list[r
 
 
 def _identity(config: Config, listing: Listing, clips_identity: str | None) -> str:
-    """What a run is a run of: its configuration without resources, its manifests, its files' sizes and times, and the run its clips are of."""
-    text = json.dumps([config.identity(), listing.digest, clips_identity], sort_keys=True)
+    """What a run is a run of: its configuration without resources, its manifests, its files' sizes and times, the run its clips are of, its own labels."""
+    own = [] if config.labels is None else [hashlib.sha256(Path(config.labels).read_bytes()).hexdigest()]
+    text = json.dumps([config.identity(), listing.digest, clips_identity, *own], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

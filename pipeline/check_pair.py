@@ -37,7 +37,10 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
     faults = _differences(source, target, *expected)
     if edit_spans(scene, params["before"], params["after"], params["edited"]) != said["edit_spans"]:
         faults.append(f"edit_spans {said['edit_spans']} are not where its edited stems lie")
-    labels = [stem.label for stem in stems if stem.label and stem.role != "other"]
+    labels = [stem.label for stem in stems if stem.label and stem.role != "other" and stem.nth < 2]
+    twice = sorted((stem.onset, stem.nth) for stem in stems if stem.nth and stem.role != "other")
+    if [nth for _, nth in twice] not in ([], [1, 2]):  # of a pair that hears one of the two alone there is one
+        faults.append("sounds of one label are not counted in the order of their onsets")
     if len(set(labels)) < len(labels) and scene.kind != "conversation":  # there a speaker has a piece for each turn
         faults.append(f"two of its stems have one label: {', '.join(labels)}")
     loudest = max(peak_dbfs(source), peak_dbfs(target))
@@ -45,6 +48,9 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
         faults.append(f"it peaks at {loudest:.2f} dBFS, over {PEAK_DBFS:g}")
     if scene.kind == "utterance":
         return faults or _speech_faults(said["edit"], scene, source, target, params)
+    if said["noop"]:
+        whole = np.array_equal(source, target) and params["before"] == params["after"] and not params["edited"]
+        return faults if whole else [*faults, "nothing was to be changed, and its sides differ"]
     return faults or [*_edit_faults(said["edit"], scene, source, target, params), *_level_faults(scene, audio, params)]
 
 

@@ -12,6 +12,8 @@ from stages.ingest import Gates
 PART_BYTES = 1_000_000_000  # audio of a part's pairs, at most: a part is rendered whole, by one process
 SPLITS = ("train", "val", "test")
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Audio(Strict):
     """Every sample of a run has this rate (Hz), these channels, and a scene this length (s)."""
@@ -68,6 +70,27 @@ class Engine(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     engine: str
+
+
+class Scenes(Strict):
+    """How soundscapes are made up.
+
+    `events`: shares of those with one, two, three and four events of different labels; `overlap`: of events made to overlap the one that the scene is made
+    for; `repeats`: of soundscapes in which that one sounds twice. `noops`: share of remove and replace pairs, of pieces too, that name a sound that is not
+    there, so that nothing is to be done.
+    """
+
+    events: tuple[Share, Share, Share, Share] = (0.2, 0.35, 0.3, 0.15)
+    overlap: Share = 0.5
+    repeats: Share = 0.2
+    noops: Share = 0.03
+
+    @field_validator("events")
+    @classmethod
+    def _whole(cls, events: tuple) -> tuple:
+        if abs(sum(events) - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {sum(events):g}, not 1")
+        return events
 
 
 class Scorers(Strict):
@@ -155,6 +178,8 @@ class Config(Strict):
     synthesizer: Engine = Engine(engine="espeak")
     scorers: Scorers = Scorers()
     clips: Gates = Gates()
+    scenes: Scenes = Scenes()
+    labels: str | None = None  # a file of what labels mean, over manifests/labels.yaml
     missing: Literal["fail", "skip"] = "fail"
     edits: dict[str, Edit]
     filters: Filters = Filters()

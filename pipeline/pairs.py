@@ -10,6 +10,7 @@ import pyarrow as pa
 from manifests.chance import generator
 from manifests.clip import TIERS, Clip
 from manifests.errors import Rejected
+from manifests.labels import Labels
 from manifests.pair import QUALITY, Pair, strictest
 from manifests.part import Part
 from manifests.scene import Rendered, Scene
@@ -20,7 +21,7 @@ from stages.edit import edit, sides
 from stages.engines import registry
 from stages.filter import Rule, judge
 from stages.hear import hear
-from stages.instruct import SPEECH_WORDINGS, instruct, instruct_speaker, instruct_speech
+from stages.instruct import SPEECH, instruct, instruct_noop, instruct_speaker, instruct_speech
 from stages.render import render
 from stages.scenes import conversation, piece, separated, soundscape, utterance
 from stages.score import quiet_fault, score, score_conversation
@@ -45,6 +46,8 @@ class PairWork:
     channels: int
     samples: int
     join_db: float
+    overlap: float  # share of a soundscape's events that overlap its first
+    labels: Labels
     time_limit: float  # s
     engines: dict[str, str]  # specification by kind, JSON text
     rules: tuple[Rule, ...]
@@ -55,10 +58,10 @@ def scenes_of(rows: pa.Table, look_up: Callable[[set[str]], dict[str, Clip]]) ->
     scenes: dict[str, dict] = {}
     for row in rows.to_pylist():
         scene = scenes.setdefault(row["scene_id"], {**row, "pairs": []})
-        scene["pairs"].append((row["pair_id"], row["edit"], row["subject"], row["other"]))
-    clips = look_up({clip for s in scenes.values() for clip in (*s["clip_ids"], *(other for *_, other in s["pairs"] if other))})
+        scene["pairs"].append((row["pair_id"], row["edit"], row["subject"], row["other"], row["noop"]))
+    clips = look_up({clip for s in scenes.values() for clip in (*s["clip_ids"], *(other for *_, other, _ in s["pairs"] if other))})
     for scene in scenes.values():
-        scene["clips"] = {clip: clips[clip] for clip in (*scene["clip_ids"], *(other for *_, other in scene["pairs"] if other))}
+        scene["clips"] = {clip: clips[clip] for clip in (*scene["clip_ids"], *(other for *_, other, _ in scene["pairs"] if other))}
     return list(scenes.values())
 
 
@@ -84,13 +87,17 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     scene = Scene(item["scene_id"], item["kind"], item["split"], work.rate, work.channels, work.samples)
     changes = _place(scene, item, work)
     rendered = render(scene, item["clips"], read, generator(work.seed, item["scene_id"], "loudness"))
-    for pair, change, (_, name, subject, _) in zip(pairs, changes, item["pairs"]):
-        if change is None:
+    for pair, change, (_, name, subject, other, noop) in zip(pairs, changes, item["pairs"]):
+        if noop:
+            pair.before = pair.after = scene.mixture
+            pair.noop = True
+            instruct_noop(pair, scene, work.labels, item["clips"][other].label, scene.stems[subject].label)
+        elif change is None:
             pair.before, pair.after, pair.edited = sides(scene, name, subject) if scene.kind != "conversation" else conversation.sides(scene, name, subject)
             if not pair.edited:
                 pair.reason = "this speaker says nothing alone for as long as two cross-fades"
                 continue
-            (instruct_speaker if scene.kind == "conversation" else instruct)(pair, scene)
+            instruct_speaker(pair, scene) if scene.kind == "conversation" else instruct(pair, scene, work.labels)
         elif isinstance(change, str):
             pair.reason = change
         else:
@@ -111,12 +118,13 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
     """Place a scene's clips; for each pair what changes, or why it cannot be made, where that is not a matter of stems that come and go."""
     chance, kind = generator(work.seed, item["scene_id"]), item["kind"]
     clips = [item["clips"][clip] for clip in item["clip_ids"]]
-    others = {subject: item["clips"][other] for _, _, subject, other in item["pairs"] if other}
+    others = {subject: item["clips"][other] for _, _, subject, other, noop in item["pairs"] if other and not noop}
     if kind == "utterance":
-        asked = [(name, subject, item["clips"][other] if other else None) for _, name, subject, other in item["pairs"]]
+        asked = [(name, subject, item["clips"][other] if other else None) for _, name, subject, other, _ in item["pairs"]]
         return utterance.place(scene, clips[0], asked, work.join_db, lambda *names: generator(work.seed, *names))
     if kind == "soundscape":  # its first clip is its background
-        soundscape.place(scene, clips[0], clips[1:], {subject - 1: clip for subject, clip in others.items()}, chance)
+        twice = len(clips) > 2 and work.labels[clips[1].label].name == work.labels[clips[-1].label].name
+        soundscape.place(scene, clips[0], clips[1:], {subject - 1: clip for subject, clip in others.items()}, chance, overlap=work.overlap, twice=twice)
     elif kind == "piece":
         piece.place(scene, clips, others, chance)
     elif kind == "conversation":
@@ -156,7 +164,7 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
         pair.speaker_overlap = about.speaker_overlap
     else:
         pair.params["background_checked"] = bool(scene.stems[0].label) or scene.kind not in OVER_GROUND
-        pair.params["snr_db"] = scene.stems[pair.edited[0]].snr_db
+        pair.params["snr_db"] = min((snr for i in pair.edited if (snr := scene.stems[i].snr_db) is not None), default=None)
         pair.separation_error_db = about.separation_error_db
         pair.leak_db = about.leak_db if pair.edit == "extract" else None
     found = {scene.stems[i].clip_id: scene.stems[i].role for i in reversed(used)}  # of a clip's stems the first tells its role
@@ -192,7 +200,7 @@ def clap_part(state: dict, work: PairWork) -> dict:
 
 def hear_part(state: dict, work: PairWork) -> dict:
     """Hear what is said on both sides of a part's speech pairs."""
-    return _listen("hear", "recognizer", SPEECH_WORDINGS, state, work,
+    return _listen("hear", "recognizer", SPEECH, state, work,
                    lambda scenes, engine, watch: hear([pair for _, pairs in scenes for pair in pairs], engine, watch))
 
 

@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from manifests.chance import key, mix
+from manifests.chance import key, mix, uniform
 from manifests.errors import RunError
+from manifests.labels import Labels
 from manifests.part import Part
 from pipeline.config import Config
 from pipeline.lanes import Lane
 from pipeline.lanes.pieces import Pieces
 from pipeline.lanes.recordings import Recordings, Remixes
-from pipeline.lanes.soundscapes import Soundscapes
+from pipeline.lanes.soundscapes import Soundscapes, clashing
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
 
@@ -22,33 +23,38 @@ KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "
          "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",),
          "extract_speaker": ("conversation",), "remove_speaker": ("conversation",)}
 
+NOOPS = ("remove", "replace")
+
 Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances | Conversations
 
 SCHEMA = pa.schema([
     ("pair_id", pa.string()), ("scene_id", pa.string()), ("kind", pa.string()), ("split", pa.string()), ("part", pa.int32()),
-    ("edit", pa.string()), ("subject", pa.int8()), ("clip_ids", pa.list_(pa.string())), ("other", pa.string()),
+    ("edit", pa.string()), ("subject", pa.int8()), ("clip_ids", pa.list_(pa.string())), ("other", pa.string()), ("noop", pa.bool_()),
 ])
 
 
-def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> pa.Table:
+def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], labels: Labels) -> pa.Table:
     """The plan of a run, a row a pair, parts in order.
 
     Args:
         clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db, clap_label, duration.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
+        labels: what labels mean: none that could be taken for another stands beside it in a scene.
 
     Raises:
         RunError: an edit lacks clips or labels, and `missing` is "fail".
     """
     clips = clips.reset_index(drop=True)
-    labels = clips["label"].str.split().str.join(" ").str.casefold()
-    clips = clips.assign(code=np.where(labels == "", -1, pd.factorize(labels)[0]), file=pd.factorize(clips["uri"])[0])
+    names = clips["label"].map({label: labels[label].name for label in clips["label"].unique()})
+    codes, distinct = pd.factorize(names)
+    clips = clips.assign(name=names, code=np.where(names == "", -1, codes), file=pd.factorize(clips["uri"])[0])
+    clashes = clashing(list(distinct), labels)
     found: list[tuple[pd.DataFrame, np.ndarray]] = []
     for split in config.splits:
         rows = clips[clips["split"] == split]
         makers = {
-            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), config.seed), "piece": Pieces(rows, config.seed),
+            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, config.seed),
             "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
             "remix": Remixes(rows, config.seed, config.clips.clap_label),
             "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),
@@ -61,7 +67,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str]) -> 
                 if not counts:
                     continue
                 lane, made = _enough(maker, number, counts)
-                found += [(_frame(lane, *pairs, edit, split, kind), lane.clips) for edit, pairs in made.items()]
+                found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
                 for edit, count in counts.items():
                     if len(made[edit][0]) < count:
                         _lack(edit, len(made[edit][0]), count, split, f"{maker.holds()}, too few labels to tell apart", config, lacking)
@@ -97,9 +103,20 @@ def _enough(maker: Maker, number: int, counts: dict[str, int]) -> tuple[Lane, di
         length *= 2
 
 
-def _frame(lane: Lane, scene, subject, other, edit: str, split: str, kind: str) -> pd.DataFrame:
+def _absent(maker: Maker, lane: Lane, edit: str, pairs: tuple, config: Config) -> np.ndarray:
+    """Which pairs of an edit name a sound that is not there, bool (pairs,); their `other` is set to a clip of its label."""
+    scene, subject, other = pairs
+    if edit not in NOOPS or not isinstance(maker, Soundscapes | Pieces):
+        return np.zeros(len(scene), bool)
+    noop = uniform(config.seed, key("noop", edit), lane.scenes[scene], subject) < config.scenes.noops
+    if edit == "remove":
+        other[noop] = maker.absent(lane, scene[noop], subject[noop])
+    return noop & (other >= 0)  # what is to replace a sound is absent already
+
+
+def _frame(lane: Lane, scene, subject, other, noop, edit: str, split: str, kind: str) -> pd.DataFrame:
     return pd.DataFrame({"key": lane.scenes[scene], "kind": kind, "split": split, "edit": edit, "subject": subject.astype(np.int8),
-                         "other": other, "row": scene})
+                         "other": other, "noop": noop, "row": scene})
 
 
 def _table(found: list[tuple[pd.DataFrame, np.ndarray]], ids: np.ndarray, config: Config, run8: str) -> pa.Table:
@@ -125,7 +142,8 @@ def _table(found: list[tuple[pd.DataFrame, np.ndarray]], ids: np.ndarray, config
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids[rows[rows >= 0]], pa.string()))
     scene_ids = [f"{scene:016x}" for scene in pairs["key"]]
     pair_ids = [f"{run8}-{scene}-{edit}-{subject}" for scene, edit, subject in zip(scene_ids, pairs["edit"], pairs["subject"])]
-    columns = [pair_ids, scene_ids, pairs["kind"], pairs["split"], np.repeat(numbers, sizes), pairs["edit"], pairs["subject"], lists, ids[pairs["other"]]]
+    columns = [pair_ids, scene_ids, pairs["kind"], pairs["split"], np.repeat(numbers, sizes), pairs["edit"], pairs["subject"], lists, ids[pairs["other"]],
+               pairs["noop"]]
     return pa.table([c if isinstance(c, pa.Array) else pa.array(c, type=field.type) for c, field in zip(columns, SCHEMA)], schema=SCHEMA)
 
 

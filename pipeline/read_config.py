@@ -22,14 +22,15 @@ def load(path: str, overrides: list[str] = ()) -> Config:
     """
     config = strict.load(path, overrides, Config, _keys_at, SOURCES)
     base = os.path.dirname(os.path.abspath(path))
-    sources = [
-        source.model_copy(update={"path": source.path if "://" in source.path else os.path.normpath(os.path.join(base, os.path.expanduser(source.path)))})
-        if hasattr(source, "path") else source
-        for source in config.sources
-    ]
+    sources = [source.model_copy(update={"path": _absolute(source.path, base)}) if hasattr(source, "path") else source for source in config.sources]
+    labels = config.labels and _absolute(config.labels, base)
     scorers = config.scorers.model_copy(update={name: _located(getattr(config.scorers, name), base) for name in ("clap", "asr")})
     located = {name: _located(getattr(config, name), base) for name in ("separator", "transcriber", "diarizer", "labeler", "synthesizer")}
-    return config.model_copy(update={"sources": sources, "scorers": scorers, **located})
+    return config.model_copy(update={"sources": sources, "scorers": scorers, "labels": labels, **located})
+
+
+def _absolute(path: str, base: str) -> str:
+    return path if "://" in path else os.path.normpath(os.path.join(base, os.path.expanduser(path)))
 
 
 def _located(value: Any, base: str) -> Any:
@@ -41,7 +42,7 @@ def _located(value: Any, base: str) -> Any:
     if isinstance(value, list):
         return [_located(each, base) for each in value]
     if isinstance(value, str) and value.startswith(("./", "../", "~/")):
-        return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
+        return _absolute(value, base)
     return value
 
 

@@ -18,15 +18,22 @@ def sides(scene: Scene, edit: str, stem: int) -> tuple[list[int], list[int], lis
     ([0, 1, 2], [0, 1], [2])
     """
     mixture = scene.mixture
-    rest = [i for i in mixture if i != stem]
+    edited = occurrences(scene, stem)
+    rest = [i for i in mixture if i not in edited]
     if edit == "add":
-        return rest, mixture, [stem]
+        return rest, mixture, edited
     if edit == "remove":
-        return mixture, rest, [stem]
+        return mixture, rest, edited
     if edit == "extract":
-        return mixture, [stem], [stem]
+        return mixture, edited, edited
     other = next(i for i, s in enumerate(scene.stems) if s.place_of == stem)
     return mixture, sorted([*rest, other]), [stem, other]
+
+
+def occurrences(scene: Scene, stem: int) -> list[int]:
+    """The stems that an edit of a stem is about: the first of two that bear one label stands for both, the second for itself."""
+    twice = [i for i in scene.mixture if scene.stems[i].nth]
+    return twice if twice and stem == twice[0] else [stem]
 
 
 def edit(rendered: Rendered, pairs: list[Pair]) -> None:
@@ -54,9 +61,12 @@ def edit(rendered: Rendered, pairs: list[Pair]) -> None:
 
 
 def edit_spans(scene: Scene, before: list[int], after: list[int], edited: list[int]) -> list[list[float]]:
-    """Where in the target the edit is, in seconds [start, end]: where the edited stems sound, or where speech was joined."""
+    """Where in the target the edit is, in seconds [start, end]: where the edited stems sound, or where speech was joined.
+
+    Where nothing is edited there is one, of no length.
+    """
     if scene.kind != "utterance":
-        return [list(span) for span in spans(scene, edited)]
+        return [list(span) for span in spans(scene, edited)] or [[0.0, 0.0]]
     _, (start, end) = utterance.spans(scene, before, after)
     return [[start / scene.sample_rate, end / scene.sample_rate]]
 

@@ -1,109 +1,63 @@
-"""Instruct: put an edit into words. Audio-Omni's own wording comes first, then others that say the same."""
+"""Instruct: put an edit into words, of which Audio-Omni's own come first. What a wording claims of a scene is so in that scene."""
 
+from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.scene import Scene
 from stages.scenes.conversation import ORDINALS
 from stages.scenes.utterance import Change
+from stages.wordings import wordings
 
-WORDINGS = {
-    "add": [
-        "Add the sound of '{x}' to the input audio.",
-        "Add {x} to this recording.",
-        "Mix the sound of {x} into the audio.",
-        "I would like to hear {x} in this as well.",
-        "Put the sound of {x} on top of what is there.",
-        "Insert {x} and leave everything else as it is.",
-    ],
-    "remove": [
-        "Remove the sound of '{x}' from the input audio.",
-        "Take {x} out of this recording.",
-        "Get rid of the sound of {x}.",
-        "Delete {x} and keep everything else.",
-        "I do not want to hear {x} here.",
-        "Clean this up: no more {x}.",
-    ],
-    "extract": [
-        "Extract the sound of '{x}' from the input audio.",
-        "Isolate {x}.",
-        "Keep only the sound of {x}.",
-        "Give me {x} alone, without the rest.",
-        "Let me hear nothing but {x}.",
-        "Separate {x} from everything else.",
-    ],
-    "replace": [
-        "Replace the sound of '{x}' with '{y}'.",
-        "Swap {x} for {y}.",
-        "Put {y} in the place of {x}.",
-        "Instead of {x}, let there be {y}.",
-        "Take out {x} and put in {y}.",
-        "Where there is {x}, I want to hear {y}.",
-    ],
-    "transfer": [
-        "Change the sound of '{x}' to '{y}'.",
-        "Play the part of {x} on {y} instead.",
-        "Turn {x} into {y}, note for note.",
-        "Let {y} play what {x} plays.",
-        "Keep the notes of {x}, but with the sound of {y}.",
-        "Make {x} sound like {y}.",
-    ],
-}
-SPEECH_WORDINGS = {
-    "speech_delete": [
-        "Delete {x} from the speech.",
-        "Take out {x}.",
-        "Cut {x} from what is said.",
-        "Remove the words {x} and close the gap.",
-        "Edit the recording so that {x} is not said.",
-        "Leave {x} out.",
-    ],
-    "speech_insert": [
-        "Insert {x} {place} in the speech.",
-        "Add {x} {place}.",
-        "Let the speaker say {x} {place}.",
-        "Put the words {x} {place}.",
-        "Say {x} {place}, in the same voice.",
-        "The words {x} are missing {place}: put them in.",
-    ],
-    "speech_substitute": [
-        "Substitute {x} with {y} in the speech.",
-        "Replace the words {x} with {y}.",
-        "Change what is said from {x} to {y}.",
-        "Say {y} instead of {x}.",
-        "Where the speaker says {x}, let it be {y}.",
-        "Swap the spoken {x} for {y}.",
-    ],
-}
-SPEAKER_WORDINGS = {
-    "extract_speaker": [
-        "Extract the {x} from the conversation.",
-        "Keep only what the {x} says.",
-        "Isolate the {x}.",
-        "Let me hear nobody but the {x}.",
-        "Separate the {x} from everyone else.",
-        "Give me the {x} alone.",
-    ],
-    "remove_speaker": [
-        "Remove the {x} from the conversation.",
-        "Take the {x} out of this recording.",
-        "Mute the {x} and keep everyone else.",
-        "I do not want to hear the {x}.",
-        "Delete all that the {x} says.",
-        "Silence the {x}.",
-    ],
-}
+SPEECH = ("speech_delete", "speech_insert", "speech_substitute")
+PLACES = (("at the beginning", "开头", 0.0, 0.4), ("in the middle", "中间", 0.25, 0.75), ("at the end", "结尾", 0.6, 1.0))  # parts of a scene
+LEVELS = (("loud", "响亮", 15.0, float("inf")), ("quiet", "轻微", float("-inf"), 3.0))  # LU over the background
+CHINESE_ORDINALS = "一二三四五六七八"
 
-def instruct(pair: Pair, scene: Scene) -> None:
+
+def instruct(pair: Pair, scene: Scene, labels: Labels) -> None:
     """Fill in a pair's label, instruction, all its wordings, and what is heard on each side.
 
-    The label is the edited sound's, as the source named it; a label means that sound wherever it is heard, and no
-    two stems of a scene share one.
+    The label is the edited sound's, as the source named it; a label means that sound wherever it is heard, unless a wording says which one.
+
+    Args:
+        labels: what labels mean in words.
     """
-    x = scene.stems[pair.edited[0]].label
-    y = scene.stems[pair.edited[-1]].label
-    pair.label = x
-    pair.instructions = [wording.format(x=x, y=y) for wording in WORDINGS[pair.edit]]
-    pair.instruction = pair.instructions[0]
+    x, y = scene.stems[pair.edited[0]], scene.stems[pair.edited[-1]]
+    single = len(pair.edited) == 1 or pair.edit in ("replace", "transfer")
+    manners = {f"{pair.edit}_nth": {"nth": ORDINALS[x.nth - 1], "nth_zh": CHINESE_ORDINALS[x.nth - 1]}} if single and x.nth else {pair.edit: {}}
+    if pair.edit in ("add", "remove", "extract") and single and not x.nth and x.role == "event":
+        first, end = (sample / scene.samples for sample in (x.onset, x.onset + x.length))
+        manners |= {f"{pair.edit}_where": {"where": english, "where_zh": chinese} for english, chinese, low, high in PLACES if low <= first and end <= high}
+        if pair.edit != "add":
+            manners |= {f"{pair.edit}_loud": {"loud": english, "loud_zh": chinese} for english, chinese, low, high in LEVELS if low <= x.snr_db <= high}
+    pair.label = x.label
+    _put(pair, manners, _names(labels, x.label, y.label, several=not single))
     pair.source_text, pair.target_text = heard(scene, pair.before), heard(scene, pair.after)
+
+
+def instruct_noop(pair: Pair, scene: Scene, labels: Labels, absent: str, present: str) -> None:
+    """As `instruct`, of a pair that is about a sound that the scene has not, in whose place another is asked for that it has."""
+    pair.label = absent
+    _put(pair, {pair.edit: {}}, _names(labels, absent, present))
+    pair.source_text = pair.target_text = heard(scene, pair.before)
+
+
+def _names(labels: Labels, x: str, y: str, several: bool = False) -> dict[str, str]:
+    """What fills the places of a wording that name sounds."""
+    one, other = labels[x], labels[y]
+    many = several and one.plural is not None
+    return {"label": x, "other": y, "x": one.plural if many else one.phrase, "y": other.phrase, "the": f"the {one.plural if many else one.count}",
+            "count": one.count, "zh": one.zh, "zh_y": other.zh}
+
+
+def _put(pair: Pair, manners: dict[str, dict[str, str]], names: dict[str, str]) -> None:
+    """Fill in a pair's wordings in some manners, each told of by its own names, which in Chinese are those that end in _zh."""
+    found = []
+    for manner, told in manners.items():
+        chinese = {name.removesuffix("_zh"): text for name, text in told.items() if name.endswith("_zh")}
+        for text in wordings(manner, pair.split):
+            found.append(text.format_map(names | (told if text.isascii() else chinese)))
+    pair.instructions = list(dict.fromkeys(found))
+    pair.instruction = pair.instructions[0]
 
 
 def heard(scene: Scene, stems: list[int]) -> str:
@@ -114,7 +68,7 @@ def heard(scene: Scene, stems: list[int]) -> str:
     >>> heard(Scene("", "soundscape", "", 8000, 1, 1, stems), [0, 1, 2, 3])
     'rain, dog and bell'
     """
-    labels = [scene.stems[i].label for i in stems if scene.stems[i].label]
+    labels = list(dict.fromkeys(scene.stems[i].label for i in stems if scene.stems[i].label))
     return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))
 
 
@@ -128,26 +82,26 @@ def instruct_speech(pair: Pair, change: Change) -> None:
     source, target = (words, spliced) if pair.edit == "speech_delete" else (spliced, words)
     gone = words[first:last] if pair.edit == "speech_delete" else change.instead
     come = words[first:last]
-    x = f"'{' '.join(come)}'" if insert else named(source, first, len(gone))
-    y = f"'{' '.join(come)}'"
+    x, y = f"'{' '.join(come)}'", f"'{' '.join(come)}'"
+    english = {"x": x if insert else named(source, first, len(gone)), "place": beside(source, first)}
+    chinese = {"x_zh": x if insert else named(source, first, len(gone), chinese=True), "place_zh": beside(source, first, chinese=True)}
     pair.label = " ".join(come if insert else gone)
-    pair.instructions = [wording.format(x=x, y=y, place=beside(source, first)) for wording in SPEECH_WORDINGS[pair.edit]]
-    pair.instruction = pair.instructions[0]
+    _put(pair, {pair.edit: english | chinese}, {"y": y})
     pair.source_text, pair.target_text = " ".join(source), " ".join(target)
 
 
 def instruct_speaker(pair: Pair, scene: Scene) -> None:
     """Fill in a pair's label, the speaker by order of appearance, instruction and all its wordings."""
     pair.label = scene.stems[pair.edited[0]].label
-    pair.instructions = [wording.format(x=pair.label) for wording in SPEAKER_WORDINGS[pair.edit]]
-    pair.instruction = pair.instructions[0]
+    nth = ORDINALS.index(pair.label.split()[0])
+    _put(pair, {pair.edit: {}}, {"x": pair.label, "zh": f"第{CHINESE_ORDINALS[nth]}位说话人"})
 
 
-def named(words: list[str], first: int, count: int) -> str:
+def named(words: list[str], first: int, count: int, chinese: bool = False) -> str:
     """Words of a sentence in quotes, told by their order where they are said more than once.
 
-    >>> named("five or five".split(), 2, 1)
-    "the second 'five'"
+    >>> named("five or five".split(), 2, 1), named("five or five".split(), 2, 1, chinese=True)
+    ("the second 'five'", "第2个'five'")
     >>> named("he said no".split(), 1, 2)
     "'said no'"
     """
@@ -157,15 +111,20 @@ def named(words: list[str], first: int, count: int) -> str:
     if len(places) == 1:
         return quoted
     nth = places.index(first) + 1
+    if chinese:
+        return f"第{nth}个{quoted}"
     if nth <= len(ORDINALS):
         return f"the {ORDINALS[nth - 1]} {quoted}"
     return f"the {nth}{'th' if nth % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(nth % 10, 'th')} {quoted}"
 
 
-def beside(words: list[str], at: int) -> str:
+def beside(words: list[str], at: int, chinese: bool = False) -> str:
     """Where in a sentence something comes in, by its neighbour.
 
-    >>> beside("he said no".split(), 1), beside("he said no".split(), 0)
-    ("after 'he'", "before 'he'")
+    >>> beside("he said no".split(), 1), beside("he said no".split(), 0), beside("he said no".split(), 0, chinese=True)
+    ("after 'he'", "before 'he'", "在'he'之前")
     """
-    return f"after {named(words, at - 1, 1)}" if at else f"before {named(words, 0, 1)}"
+    neighbour = named(words, at - 1 if at else 0, 1, chinese)
+    if chinese:
+        return f"在{neighbour}之{'后' if at else '前'}"
+    return f"after {neighbour}" if at else f"before {neighbour}"

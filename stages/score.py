@@ -6,7 +6,7 @@ import numpy as np
 
 from manifests.loudness import HOP, SILENT, hop_power, integrated, loudness, peak_dbfs
 from manifests.pair import Pair
-from manifests.scene import Rendered
+from manifests.scene import Rendered, Scene
 
 ACTIVE_RANGE = 30.0  # dB under its loudest hop: there a sound is taken to be heard
 
@@ -15,7 +15,7 @@ def score(rendered: Rendered, pair: Pair) -> None:
     """Fill in a pair's signal scores; loudness comes from the stems' products, peaks from the audio itself.
 
     Loudness is BS.1770 (LUFS, LU), peaks are sample peaks in dBFS. `snr_db` is what was asked for when the stem was
-    set to its level; `local_snr_db` compares K-weighted power in the edited sound's own span.
+    set to its level; `local_snr_db` compares K-weighted power in the edited sound's own span. Of a sound that is heard twice, `snr_db` is the lower.
     """
     started = time.perf_counter()
     scene, products = rendered.scene, rendered.products
@@ -23,16 +23,21 @@ def score(rendered: Rendered, pair: Pair) -> None:
     pair.source_lufs, pair.target_lufs = integrated(before), integrated(after)
     pair.source_peak_dbfs, pair.target_peak_dbfs = peak_dbfs(pair.source), peak_dbfs(pair.target)
 
-    stem = scene.stems[pair.edited[0]]
-    hop = round(HOP * scene.sample_rate)
-    within = slice(stem.onset // hop, min(len(products), -(-(stem.onset + stem.length) // hop)))
-    edited = hop_power(products, rendered.gains(pair.edited[:1]))
-    rest = hop_power(products, rendered.gains([i for i in scene.mixture if i != pair.edited[0]]))
-    pair.snr_db = stem.snr_db
+    pair.seconds_score = time.perf_counter() - started
+    if pair.noop:
+        return
+    about = [i for i in pair.edited if i in scene.mixture]  # not what takes its place
+    stems = [scene.stems[i] for i in about]
+    within, hop = np.zeros(len(products), bool), round(HOP * scene.sample_rate)
+    for stem in stems:
+        within[stem.onset // hop : -(-(stem.onset + stem.length) // hop)] = True
+    edited = hop_power(products, rendered.gains(about))
+    rest = hop_power(products, rendered.gains([i for i in scene.mixture if i not in about]))
+    pair.snr_db = min((stem.snr_db for stem in stems if stem.snr_db is not None), default=None)
     if rest[within].sum() > 0 and edited[within].sum() > 0:
         pair.local_snr_db = float(10 * np.log10(edited[within].sum() / rest[within].sum()))
     pair.active_ratio = float((edited > edited.max() * 10 ** (-ACTIVE_RANGE / 10)).mean()) if edited.max() > 0 else 0.0
-    pair.overlap_ratio = overlap(rendered, pair.edited[0])
+    pair.overlap_ratio = overlap(scene, about)
     pair.change_db = change_db(pair)
     pair.seconds_score = time.perf_counter() - started
 
@@ -65,16 +70,14 @@ def change_db(pair: Pair) -> float:
     return float(max(SILENT, 10 * np.log10(power[0] / power[1:].max()))) if power[0] > 0 else SILENT
 
 
-def overlap(rendered: Rendered, stem: int) -> float:
-    """Share of a stem's span in which another event or track of the mixture lies, 0 to 1."""
-    scene = rendered.scene
-    start, length = scene.stems[stem].onset, scene.stems[stem].length
-    covered = np.zeros(length, bool)
+def overlap(scene: Scene, stems: list[int]) -> float:
+    """Share of some stems' spans in which another event or track of the mixture lies, 0 to 1."""
+    theirs, others = np.zeros(scene.samples, bool), np.zeros(scene.samples, bool)
     for i in scene.mixture:
-        other = scene.stems[i]
-        if i != stem and other.role != "background":
-            covered[max(0, other.onset - start) : max(0, other.onset + other.length - start)] = True
-    return float(covered.mean())
+        stem = scene.stems[i]
+        if i in stems or stem.role != "background":
+            (theirs if i in stems else others)[stem.onset : stem.onset + stem.length] = True
+    return float(others[theirs].mean())
 
 
 def quiet_fault(rendered: Rendered, stems: list[int]) -> str | None:

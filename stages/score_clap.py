@@ -69,7 +69,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
 
     made = [(rendered, pair) for rendered, pairs in scenes for pair in pairs if pair.source is not None and pair.edit in HEARD_AS]
     for rendered, pair in made:
-        x, y = _words(rendered, pair)
+        x, y = _words(rendered, pair) if pair.edited else ("", "")
         for side, text in ((pair.source, pair.source_text), (pair.target, pair.target_text)):
             ask(_whole(side), side, text)
             ask(_span(side, pair), _cut(side, pair), x, y)
@@ -83,7 +83,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
     for rendered, pair in made:
         pair.clap_source = like.get((*_whole(pair.source), pair.source_text))
         pair.clap_target = like.get((*_whole(pair.target), pair.target_text))
-        pair.clap_gain = _gain(pair, *_words(rendered, pair), like)
+        pair.clap_gain = _gain(pair, *_words(rendered, pair), like) if pair.edited else None
         if rendered.audio:
             heard = [value for (first, *_), value in like.items() if first == id(rendered)]
             pair.clap_background = max(heard, default=None)

@@ -19,6 +19,6 @@ def background(level: float = 0.02, seed: int = 0) -> np.ndarray:
 
 
 def task(edit: str, source: np.ndarray, target: np.ndarray, spans: list, number: int = 0, **more) -> Task:
-    facts = {"id": f"{edit}-{number}", "scene_id": "one", "edit": edit, "edit_spans": spans, "label": "bell", "params": json.dumps(more), "sample_rate": RATE,
-             "instruction": "Do it."}
+    facts = {"id": f"{edit}-{number}", "scene_id": "one", "edit": edit, "edit_spans": spans, "label": "bell", "noop": False, "params": json.dumps(more),
+             "sample_rate": RATE, "instruction": "Do it."}
     return Task(source, target, RATE, facts)

@@ -9,11 +9,11 @@ from model.evaluation.task import Task
 from model.recording import Recording, fitted, groups, resampled
 
 
-def editing(editor: Editor, steps: int | None = None, guidance: float | None = None, seed: int = 0):
+def editing(editor: Editor, steps: int | None = None, guidance: float | None = None, seed: int = 0, shift: float = 1.0):
     """The system that edits the source after the pair's first wording; settings are those of `Editor.edit`."""
 
     def edited(task: Task) -> Recording:
-        return editor.edit(task.source, task.facts["instruction"], rate=task.rate, steps=steps, guidance=guidance, seed=seed)
+        return editor.edit(task.source, task.facts["instruction"], rate=task.rate, steps=steps, guidance=guidance, seed=seed, shift=shift)
 
     return edited
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 EDITED = 2  # sounds of a scene that one edit is about, one pair each
+TRIES = 8  # draws until a clip's label differs from all others of its scene
 ROUNDS = 50  # a clip is edited at most so often by one edit
 
 

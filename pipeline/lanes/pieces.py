@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from manifests.chance import key, mix
-from pipeline.lanes import EDITED, ROUNDS, Lane
+from manifests.chance import Ring, key, mix
+from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane
 
 
 class Pieces:
@@ -15,6 +15,7 @@ class Pieces:
         tracks = rows[rows["role"] == "track"]
         self.second = {(r.piece, r.part): r.Index for r in tracks[tracks["variant"] == 1].itertuples()}
         self.tracks = tracks[tracks["variant"] == 0]
+        self.ring = Ring(np.zeros(len(self.tracks), int), self.tracks["key"].to_numpy(np.uint64)) if len(self.tracks) else None
         self.parts = dict(zip(self.tracks.index, zip(self.tracks["piece"], self.tracks["part"])))
         self.pieces = {name: list(zip(rows.index, rows["key"])) for name, rows in self.tracks.groupby("piece") if len(rows) > 1}
 
@@ -51,6 +52,17 @@ class Pieces:
         drawn = mix(self.seed, key("track", lane, n), np.array([k for _, k in tracks], np.uint64))
         only_one = np.array([self.parts[row] not in self.second for row, _ in tracks]) if lane else np.zeros(len(tracks), bool)
         return np.lexsort((drawn, only_one))
+
+    def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
+        """For each pair a track of an instrument that its piece has not; -1 where none was found."""
+        code, found = self.tracks["code"], np.full(len(scene), -1)
+        for attempt in range(TRIES):
+            open_ = np.flatnonzero(found < 0)
+            at = self.ring.pick(np.zeros(len(open_), int), mix(lane.scenes[scene[open_]], key("absent"), subject[open_], attempt))
+            for place, row in zip(open_, self.tracks.index[at]):
+                if code[row] not in code[[clip for clip in lane.clips[scene[place]] if clip >= 0]].to_numpy():
+                    found[place] = row
+        return found
 
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""

@@ -4,25 +4,26 @@ import numpy as np
 import pandas as pd
 
 from manifests.chance import Ring, key, mix, uniform
-from pipeline.lanes import EDITED, ROUNDS, Lane
-
-EVENTS = (0.2, 0.35, 0.3, 0.15)  # share of soundscapes with 1, 2, 3, 4 events
-TRIES = 8  # draws until a clip's label differs from all others of its scene
+from manifests.labels import Labels
+from pipeline.config import Config
+from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane
+from stages.scenes.soundscape import PAUSE
 
 
 class Soundscapes:
     """Scenes of a background and events, of one split's clips."""
 
-    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, files: np.ndarray, seed: int):
-        self.seed = seed
+    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, files: np.ndarray, clashes: np.ndarray, config: Config):
+        self.seed, self.scenes, self.seconds = config.seed, config.scenes, config.audio.seconds
         self.codes, self.files = np.append(codes, -2), np.append(files, -2)  # of all clips, so that row -1, none, has -2
+        self.clashes = clashes
         self.backgrounds = rows[rows["role"] == "background"]
         self.events = rows[(rows["role"] == "event") & (rows["code"] >= 0)]
         counts = self.events["code"].value_counts()
         self.labels = np.sort(counts.index.to_numpy())
         if len(self.labels):
-            first = self.events.drop_duplicates("code").set_index("code")["label"]
-            by_name = np.array([key("label", first[code].casefold()) for code in self.labels], np.uint64)
+            first = self.events.drop_duplicates("code").set_index("code")["name"]
+            by_name = np.array([key("label", first[code]) for code in self.labels], np.uint64)
             self.by_label = Ring(np.zeros(len(self.labels), int), by_name, np.sqrt(counts.reindex(self.labels).to_numpy(float)))
             self.by_clip = Ring(np.searchsorted(self.labels, self.events["code"]), self.events["key"].to_numpy(np.uint64))
 
@@ -47,26 +48,47 @@ class Soundscapes:
             level += [n] * len(order)
         scenes, anchors = np.concatenate(scenes), np.concatenate(anchors)
         rows = self._fill(scenes, anchors)
-        return _emit(scenes, rows, level, count)
+        return _emit(scenes, rows, self._twice(rows), level, count)
 
     def _fill(self, scenes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-        """The clips of each scene: background, anchor, up to three more events, all of different labels."""
-        rows = np.full((len(scenes), 5), -1)
+        """The clips of each scene: background, anchor, up to three more events, all of different labels; last, in some, another of the anchor's label."""
+        rows = np.full((len(scenes), 6), -1)
         rows[:, 1] = self.events.index.to_numpy()[anchors]
         codes = np.full((len(scenes), 5), -2)
         codes[:, 1] = self.events["code"].to_numpy()[anchors]
         files, grounds_files = self.events["file"].to_numpy()[anchors], self.backgrounds["file"].to_numpy()
-        events = np.searchsorted(np.cumsum(EVENTS)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
+        events = np.searchsorted(np.cumsum(self.scenes.events)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
         grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64))
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows[:, 0] < 0)
             at = grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
             code = self.backgrounds["code"].to_numpy()[at]
-            good = (code != codes[open_, 1]) & (grounds_files[at] != files[open_])  # a background may hold its own recording's events
+            good = self._clear(code, codes[open_, 1:2]) & (grounds_files[at] != files[open_])  # a background may hold its own recording's events
             rows[open_[good], 0], codes[open_[good], 0] = self.backgrounds.index.to_numpy()[at[good]], code[good]
         for column in (2, 3, 4):
             wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
             rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], self.files[rows[wanting, 0]], column)
+        wanting = np.flatnonzero((uniform(self.seed, key("repeats"), scenes) < self.scenes.repeats) & (rows[:, 0] >= 0))
+        rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], self.files[rows[wanting, 0]])
+        return rows
+
+    def _clear(self, codes: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        """Whether no label of taken (scenes, labels) could be meant by that of codes (scenes,), or the other way round."""
+        return ~np.isin(codes[:, None] * np.int64(2**32) + taken, self.clashes).any(axis=1)
+
+    def _twice(self, rows: np.ndarray) -> np.ndarray:
+        """Whether the label of a scene's anchor is that of its last clip too."""
+        return (self.codes[rows] == self.codes[rows[:, 1], None]).sum(axis=1) > 1
+
+    def _again(self, scenes: np.ndarray, anchors: np.ndarray, avoid: np.ndarray) -> np.ndarray:
+        """Another clip of each anchor's label, that finds room before or after it; -1 where none was found."""
+        label, rows = np.searchsorted(self.labels, self.events["code"].to_numpy()[anchors]), np.full(len(scenes), -1)
+        lengths, files = self.events["duration"].to_numpy(), self.events["file"].to_numpy()
+        for attempt in range(TRIES):
+            open_ = np.flatnonzero(rows < 0)
+            clip = self.by_clip.pick(label[open_], mix(self.seed, key("again"), scenes[open_], attempt))
+            good = (clip != anchors[open_]) & (files[clip] != avoid[open_]) & (lengths[clip] + lengths[anchors[open_]] + PAUSE <= self.seconds)
+            rows[open_[good]] = self.events.index.to_numpy()[clip[good]]
         return rows
 
     def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +103,7 @@ class Soundscapes:
             if not len(open_):
                 break
             label = self.by_label.pick(np.zeros(len(open_), int), mix(self.seed, key("label"), scenes[open_], slot, attempt))
-            good = (self.labels[label][:, None] != taken[open_]).all(axis=1)
+            good = self._clear(self.labels[label], taken[open_])
             open_, label = open_[good], label[good]
             clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
             apart = self.events["file"].to_numpy()[clip] != avoid[open_]
@@ -89,9 +111,21 @@ class Soundscapes:
             rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
         return rows, codes
 
+    def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
+        """For each pair a clip of a label that its scene has not; -1 where none was found."""
+        drawn = mix(lane.scenes[scene], key("absent"), subject)
+        return self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)[0]
+
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
+        """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit.
+
+        The first of two of one label stands for both; nothing takes the place of both, and "the second" is added to nothing.
+        """
         scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
+        if edit in ("add", "replace"):
+            last = subject == (lane.clips[scene] >= 0).sum(axis=1) - 1
+            kept = ~(self._twice(lane.clips[scene]) & (last if edit == "add" else subject == 1))
+            scene, subject, other = scene[kept], subject[kept], other[kept]
         if edit == "replace":
             drawn = mix(lane.scenes[scene], key("replace"), subject)
             other, _ = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)
@@ -99,8 +133,18 @@ class Soundscapes:
         return scene, subject, other
 
 
-def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int) -> Lane:
-    """Read subjects off soundscapes, whose first clip is the background: the anchor, and one other event; in a round no clip is a subject twice."""
+def clashing(names: list[str], labels: Labels) -> np.ndarray:
+    """Pairs of labels by their places in `names`, first · 2³² + second, of which a sentence that names one could mean the other."""
+    place = {name: n for n, name in enumerate(names) if name}
+    found = [(n, place[other]) for name, n in place.items() for other in labels.family(name) if other in place]
+    return np.unique([a * 2**32 + b for pair in found for a, b in (pair, pair[::-1])]).astype(np.int64)
+
+
+def _emit(scenes: np.ndarray, rows: np.ndarray, twice: np.ndarray, level: list[int], count: int) -> Lane:
+    """Read subjects off soundscapes, whose first clip is the background: the anchor, and one other event; in a round no clip is a subject twice.
+
+    Where the anchor's label is heard twice, the other is its second clip.
+    """
     used: dict[int, int] = {}
     scene, subject = [], []
     for i, (clips, n) in enumerate(zip(rows.tolist(), level)):
@@ -109,9 +153,10 @@ def _emit(scenes: np.ndarray, rows: np.ndarray, level: list[int], count: int) ->
         if clips[0] < 0:
             continue
         found = 0
-        for column in range(1, len(clips)):
+        columns = list(range(1, sum(clip >= 0 for clip in clips)))
+        for column in [1, *columns[:0:-1]] if twice[i] else columns:
             clip = clips[column]
-            if clip >= 0 and found < EDITED and used.get(clip, 0) <= n:
+            if found < EDITED and used.get(clip, 0) <= n:
                 used[clip] = used.get(clip, 0) + 1
                 scene.append(i)
                 subject.append(column)

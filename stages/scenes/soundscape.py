@@ -7,10 +7,11 @@ from manifests.scene import Scene, Stem
 
 SNR_DB = (10.0, 5.0, -5.0, 25.0)  # mean, deviation, least, most; LU over the background (MMEdit's recipe)
 FADE = (0.010, 0.100)  # s (Scaper, MMEdit)
-OVERLAP = 0.5  # share of events made to overlap the first in time
+PAUSE = 0.25  # s, at least, between two sounds of one label
 
 
-def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, Clip], chance: np.random.Generator) -> Scene:
+def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, Clip], chance: np.random.Generator, *,
+          overlap: float = 0.5, twice: bool = False) -> Scene:
     """Place clips in an empty scene.
 
     Args:
@@ -19,17 +20,23 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
         events: each shorter than the scene; the first is the one that the scene was made for.
         others: by index of `events`, what may come in an event's place, at the same loudness.
         chance: the scene's generator. What is drawn for an event does not depend on later events or on `others`.
+        overlap: share of the events that are made to overlap the first in time.
+        twice: the last event is another of the first's label; one of them is heard after the other.
 
     Returns:
         The scene with its stems: background, events, others.
     """
     last = round(background.duration * scene.sample_rate) - scene.samples
     scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0)]
-    for clip in events:
+    onsets = dict(zip((0, len(events) - 1), _apart(scene, events[0], events[-1], chance))) if twice else {}
+    for index, clip in enumerate(events):
         stem = _event(scene, clip, int(chance.integers(0, 2**62)))
         snr = draw_snr(chance)
         near, where = chance.random(2)
-        if near < OVERLAP and len(scene.stems) > 1:
+        if index in onsets:
+            stem.onset = onsets[index]
+            stem.nth = 1 + (stem.onset > min(onsets.values()))
+        elif near < overlap and len(scene.stems) > 1:
             first = scene.stems[1]
             low = max(0, first.onset - stem.length + stem.length // 4)
             high = min(scene.samples - stem.length, first.onset + first.length - first.length // 4)
@@ -51,6 +58,17 @@ def _event(scene: Scene, clip: Clip, draw: int) -> Stem:
     length = min(round(clip.duration * scene.sample_rate), scene.samples)
     fades = [min(round((FADE[0] + (FADE[1] - FADE[0]) * ((draw >> bits) % 1024) / 1023) * scene.sample_rate), length // 4) for bits in (0, 10)]
     return Stem(clip.clip_id, "event", clip.label, (draw >> 20) % (scene.samples - length + 1), 0, length, *fades)
+
+
+def _apart(scene: Scene, one: Clip, other: Clip, chance: np.random.Generator) -> tuple[int, int]:
+    """Onsets of two clips, either of them first, with a pause between them."""
+    lengths = [round(clip.duration * scene.sample_rate) for clip in (one, other)]
+    early, late, swapped = chance.random(3)
+    pause, order = round(PAUSE * scene.sample_rate), (1, 0) if swapped < 0.5 else (0, 1)
+    room = max(0, scene.samples - sum(lengths) - pause)
+    first = int(early * room)
+    second = min(first + lengths[order[0]] + pause + int(late * (room - first)), scene.samples - lengths[order[1]])
+    return (second, first) if swapped < 0.5 else (first, second)
 
 
 def draw_snr(chance: np.random.Generator) -> float:

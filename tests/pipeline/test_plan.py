@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from manifests.chance import mix
 from manifests.errors import RunError
+from manifests.labels import Labels
 from pipeline.config import Config
 from pipeline.plan import parts, plan
 from pipeline.split import components, deal, keys
+
+LABELS = Labels.read()
 
 
 def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: int = 0) -> pd.DataFrame:
@@ -33,7 +36,7 @@ def config(**changes) -> Config:
 def planned(table: pd.DataFrame, settings_: Config, lacking: list | None = None) -> pd.DataFrame:
     table = table.assign(key=keys(table["clip_id"]), unit=components(table))
     table = table.assign(split=deal(table, settings_.splits, settings_.seed)).sort_values("clip_id").reset_index(drop=True)
-    rows = plan(table, settings_, "abcdefgh", [] if lacking is None else lacking).to_pandas()
+    rows = plan(table, settings_, "abcdefgh", [] if lacking is None else lacking, LABELS).to_pandas()
     known = table.set_index("clip_id")
     rows["labels"] = [[known.loc[clip, "label"] for clip in row] for row in rows["clip_ids"]]
     rows["splits"] = [{known.loc[clip, "split"] for clip in (*row, *([o] if o else []))} for row, o in zip(rows["clip_ids"], rows["other"])]
@@ -58,8 +61,10 @@ def test_as_many_as_asked_in_each_split(rows):
     assert rows["pair_id"].is_unique and rows["pair_id"].str.startswith("abcdefgh-").all() and not rows["pair_id"].str.contains(".", regex=False).any()
 
 
-def test_no_label_twice_in_a_scene(rows):
-    assert all(len(set(labels)) == len(labels) for labels in rows["labels"])
+def test_no_label_twice_in_a_scene_but_that_of_its_first_event(rows):
+    twice = [len(set(labels)) < len(labels) for labels in rows["labels"]]
+    assert all(labels[1] == labels[-1] and len(set(labels[:-1])) == len(labels) - 1 for labels in rows["labels"][twice])
+    assert (rows["kind"][twice] == "soundscape").all()
     assert all(other not in labels for other, labels in zip(rows["other_label"], rows["labels"]) if other)
 
 
@@ -85,7 +90,8 @@ def test_one_label_in_other_letters_is_one_label():
     table = clips(60, 6, 12)
     table.loc[table.index % 2 == 0, "label"] = table["label"].str.upper()
     rows = planned(table, config(edits={"remove": 60, "replace": 40}))
-    assert all(len({label.lower() for label in labels}) == len(labels) for labels in rows["labels"])
+    assert all(len({label.lower() for label in labels[:-1]}) == len(labels) - 1 for labels in rows["labels"])
+    assert all(labels[-1].lower() not in map(str.lower, [labels[0], *labels[2:-1]]) for labels in rows["labels"] if len(labels) > 2)
 
 
 def test_a_background_and_an_event_of_one_recording_never_meet():
@@ -101,7 +107,7 @@ def test_a_background_and_an_event_of_one_recording_never_meet():
 
 def test_a_scene_has_as_many_events_as_the_weights_say(rows):
     scenes = planned(clips(600, 40, 30), config(edits={"remove": 1500})).drop_duplicates("scene_id")
-    share = (scenes["clip_ids"].map(len) - 1).value_counts(normalize=True)
+    share = (scenes["labels"].map(lambda labels: len(set(labels))) - 1).value_counts(normalize=True)
     assert np.allclose([share[n] for n in (1, 2, 3, 4)], [0.2, 0.35, 0.3, 0.15], atol=0.05)
 
 
@@ -173,7 +179,67 @@ def test_any_sources_give_a_plan_or_one_line(events, labels, backgrounds, pieces
 def test_parts_hold_all_rows_in_order():
     table = clips(60, 6, 12)
     table = table.assign(key=keys(table["clip_id"]), split="train").sort_values("clip_id").reset_index(drop=True)
-    rows = plan(table, config(split={"train": 1.0, "val": 0.0, "test": 0.0}), "abcdefgh", [])
+    rows = plan(table, config(split={"train": 1.0, "val": 0.0, "test": 0.0}), "abcdefgh", [], LABELS)
     found = parts(rows)
     assert [part.number for part, _ in found] == list(range(len(found)))
     assert [i for _, r in found for i in r["pair_id"].to_pylist()] == rows["pair_id"].to_pylist()
+
+
+def soundscapes(count: int = 1500, edits: tuple[str, ...] = ("remove", "extract", "replace", "add"), **scenes) -> pd.DataFrame:
+    table = clips(600, 40, 30).assign(duration=3.0)
+    return planned(table, config(edits=dict.fromkeys(edits, count), scenes=scenes))
+
+
+def test_a_fifth_of_the_scenes_hear_a_label_twice_and_are_about_both_and_about_one():
+    rows = soundscapes()
+    rows["twice"] = [len(set(labels)) < len(labels) for labels in rows["labels"]]
+    assert 0.17 < rows.drop_duplicates("scene_id")["twice"].mean() < 0.23
+    last = rows["subject"] == rows["clip_ids"].map(len) - 1
+    twice = rows[rows["twice"]]
+    assert not last[twice.index][twice["edit"] == "add"].any() and not (twice["subject"] == 1)[twice["edit"] == "replace"].any()
+    for edit in ("remove", "extract"):
+        of = twice[twice["edit"] == edit]
+        assert (of["subject"] == 1).mean() > 0.3 and last[of.index].mean() > 0.3
+    assert all(row.edited != row.clip_ids[1] for row in twice[last[twice.index]].itertuples())
+
+
+def test_what_is_heard_twice_fits_into_the_scene_one_after_the_other():
+    table = clips(600, 40, 30)
+    table["duration"] = np.where(table["role"] == "event", 3 + np.arange(len(table)) % 5, 30.0)
+    known = table.set_index("clip_id")["duration"]
+    rows = planned(table, config(edits={"remove": 1500}))
+    twice = rows[[len(set(labels)) < len(labels) for labels in rows["labels"]]]
+    assert len(twice) > 100 and all(known[row.clip_ids[1]] + known[row.clip_ids[-1]] <= 9.75 for row in twice.itertuples())
+
+
+def test_most_pairs_have_another_labelled_event():
+    rows = soundscapes()
+    for edit in ("remove", "extract", "replace"):
+        others = [len(labels) > 2 for labels in rows["labels"][rows["edit"] == edit]]
+        assert np.mean(others) >= 0.8
+    assert all(len(labels) == 2 for labels in soundscapes(300, ("remove",), events=[1, 0, 0, 0], repeats=0)["labels"])
+
+
+def test_a_few_pairs_name_what_is_not_there():
+    rows = soundscapes(noops=0.1)
+    assert set(rows["edit"][rows["noop"]]) == {"remove", "replace"}
+    for edit in ("remove", "replace"):
+        assert 0.07 < rows["noop"][rows["edit"] == edit].mean() < 0.13
+    assert all(row.other_label not in row.labels for row in rows[rows["noop"]].itertuples())
+    assert (rows["other"] != "")[rows["noop"]].all() and not (rows["other"] != "")[(rows["edit"] == "remove") & ~rows["noop"]].any()
+    table = clips(0, 1, 0, pieces=120)
+    table["label"] = table["label"] + " of " + table["piece"].str[-1]
+    music = planned(table, config(edits={"remove": 500}, scenes={"noops": 0.1}))
+    assert 0.05 < music["noop"].mean() < 0.15
+    assert all(row.other_label not in row.labels for row in music[music["noop"]].itertuples())
+
+
+def test_no_scene_has_two_labels_of_which_one_could_mean_the_other():
+    table = clips(300, 6, 12).assign(duration=3.0)
+    names = ["dog bark", "animal", "barking", "rain", "Church Bell", "violin"]
+    table.loc[table["role"] == "event", "label"] = [names[n % 6] for n in range(300)]
+    rows = planned(table, config(edits={"remove": 200, "replace": 100}))
+    families = [{LABELS[label].name for label in labels} for labels in rows["labels"]]
+    assert any("dog bark" in family for family in families) and not any({"dog bark", "animal"} <= family for family in families)
+    replaced = [{LABELS[row.other_label].name, LABELS[row.labels[row.subject]].name} for row in rows[rows["other"] != ""].itertuples()]
+    assert not any({"dog bark", "animal"} <= family for family in replaced)

@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.clip import Clip
+from manifests.labels import Labels
 from manifests.pair import EDITS, Pair
 from manifests.scene import Scene, Stem
 from stages.diarize import to_json
 from stages.edit import sides
 from stages.engines.protocols import Turn
-from stages.instruct import SPEAKER_WORDINGS, SPEECH_WORDINGS, WORDINGS, beside, heard, instruct, instruct_speaker, instruct_speech, named
+from stages.instruct import SPEECH, beside, heard, instruct, instruct_noop, instruct_speaker, instruct_speech, named
 from stages.scenes.conversation import place
 from stages.scenes.conversation import sides as conversation_sides
 from stages.scenes.utterance import Change
+from stages.wordings import every, wordings
 
 FIRST = {
     "add": "Add the sound of 'dog bark' to the input audio.",
@@ -24,7 +26,8 @@ FIRST = {
     "replace": "Replace the sound of 'dog bark' with 'church bell'.",
     "transfer": "Change the sound of 'dog bark' to 'church bell'.",
 }
-ALL = {**WORDINGS, **SPEECH_WORDINGS, **SPEAKER_WORDINGS}
+LABELS = Labels.read()
+WORDINGS = tuple(FIRST)  # edits of sounds
 SENTENCE = "she said no and he said yes".split()
 word = st.sampled_from("yes no five or the dog said".split())
 
@@ -48,13 +51,25 @@ def of_a_speaker(edit: str, subject: int = 1) -> Pair:
     return pair
 
 
-def told(edit: str, x: str = "dog bark", y: str = "church bell") -> Pair:
+def told(edit: str, x: str = "dog bark", y: str = "church bell", split: str = "train", onset: int = 3, length: int = 5, snr: float = 8.0) -> Pair:
     labels = [("background", "rain"), ("event", x), ("event", "door"), ("other", y)]
-    scene = Scene("s", "soundscape", "train", 8000, 1, 10, [Stem("c", role, label, 0, 0, 5, 0, 0) for role, label in labels])
+    scene = Scene("s", "soundscape", split, 8000, 1, 10, [Stem("c", role, label, onset, 0, length, 0, 0, snr_db=snr) for role, label in labels])
     scene.stems[3].place_of = 1
-    pair = Pair("key", "s", edit, "synthetic", "demo", "sound", "en", "train", 0)
+    pair = Pair("key", "s", edit, "synthetic", "demo", "sound", "en", split, 0)
     pair.before, pair.after, pair.edited = sides(scene, edit, 1)
-    instruct(pair, scene)
+    instruct(pair, scene, LABELS)
+    return pair
+
+
+def twice(edit: str, subject: int, first: int = 1, split: str = "train") -> Pair:
+    """An edit in a scene that hears a dog bark as its stems 1 and 2, of which `first` comes first."""
+    stems = [Stem("c", role, label, onset, 0, 2, 0, 0, snr_db=8.0) for role, label, onset in
+             (("background", "rain", 0), ("event", "dog bark", 1), ("event", "dog_bark", 5), ("other", "church bell", 5))]
+    stems[1].nth, stems[2].nth, stems[3].place_of = (1, 2, 2) if first == 1 else (2, 1, 2)
+    scene = Scene("s", "soundscape", split, 8000, 1, 10, stems)
+    pair = Pair("key", "s", edit, "synthetic", "demo", "sound", "en", split, 0)
+    pair.before, pair.after, pair.edited = sides(scene, edit, subject)
+    instruct(pair, scene, LABELS)
     return pair
 
 
@@ -69,32 +84,95 @@ def test_the_first_wording_is_audio_omnis(edit):
                                                        ("extract_speaker", 2, "third speaker")])
 def test_a_speaker_is_named_by_order_of_appearance(edit, subject, said):
     pair = of_a_speaker(edit, subject)
-    assert pair.label == said and all(said in wording for wording in pair.instructions) and pair.instruction == pair.instructions[0]
+    chinese = f"第{'一二三'[subject]}位说话人"
+    assert pair.label == said and all(said in text or chinese in text for text in pair.instructions) and pair.instruction == pair.instructions[0]
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_there_are_several_wordings_all_different_and_each_an_edits_own(edit):
-    words = (told(edit) if edit in WORDINGS else spoken(edit)[0] if edit in SPEECH_WORDINGS else of_a_speaker(edit)).instructions
-    assert len(words) >= 5 and len(set(words)) == len(words)
-    elsewhere = {wording for name, found in ALL.items() if name != edit for wording in found}
-    assert not elsewhere & set(ALL[edit])
+def test_there_are_fifteen_wordings_in_english_and_eight_in_chinese_all_different_and_each_an_edits_own(edit):
+    english, chinese = every()[edit]["en"], every()[edit]["zh"]
+    assert len(english) >= 15 and len(chinese) >= 8 and all(text.isascii() for text in english) and not any(text.isascii() for text in chinese)
+    elsewhere = {text for name, texts in every().items() if name != edit for text in (*texts["en"], *texts["zh"])}
+    assert len({*english, *chinese}) == len(english) + len(chinese) and not elsewhere & {*english, *chinese}
+    words = (told(edit) if edit in WORDINGS else spoken(edit)[0] if edit in SPEECH else of_a_speaker(edit)).instructions
+    assert len(words) >= 18 and len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize("name", every())
+def test_a_fifth_of_the_wordings_is_kept_for_test_and_all_have_the_first(name):
+    train, test = wordings(name, "train"), wordings(name, "test")
+    whole = [text for texts in every()[name].values() for text in texts]
+    assert set(train) | set(test) == set(whole) and set(train) & set(test) == {whole[0]} and train[0] == test[0] == whole[0]
+    assert wordings(name, "val") == train and 0.15 <= 1 - len(train) / len(whole) <= 0.3
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(list(WORDINGS)), st.text(string.printable, min_size=1, max_size=12), st.text(string.printable, min_size=1, max_size=12))
-def test_all_wordings_name_the_label_whatever_is_in_it(edit, x, y):
+@given(st.sampled_from(WORDINGS), st.text(string.digits + "{}'\"\\ xq", min_size=1, max_size=12), st.text(string.digits + "{}<& yq", min_size=1, max_size=12))
+def test_all_wordings_name_a_label_that_is_not_known_whatever_is_in_it(edit, x, y):
     pair = told(edit, x, y)
     assert all(x in words for words in pair.instructions)
     assert all((y in words) for words in pair.instructions if edit in ("replace", "transfer"))
     assert pair.label == x and len(set(pair.instructions)) == len(pair.instructions)
 
 
-def test_every_edit_has_wordings_and_wordings_have_no_other_place_to_fill():
-    assert set(ALL) == set(EDITS) and not set(WORDINGS) & set(SPEECH_WORDINGS)
-    places = {**dict.fromkeys(EDITS, ["x"]), **dict.fromkeys(("replace", "transfer", "speech_substitute"), ["x", "y"]), "speech_insert": ["place", "x"]}
-    for edit, wordings in ALL.items():
-        for wording in wordings:
-            assert sorted(name for _, name, _, _ in string.Formatter().parse(wording) if name) == places[edit]
+def test_wordings_have_no_place_that_is_not_filled():
+    sounds = {"label", "x", "the", "count", "zh"}
+    for name, texts in every().items():
+        edit, _, manner = name.partition("_") if name not in EDITS else (name, "", "")
+        allowed = {"x", "y", "place"} if edit in SPEECH else {"x", "zh"} if edit.endswith("_speaker") else sounds | {"other", "y", "zh_y"}
+        for text in (*texts["en"], *texts["zh"]):
+            places = {place for _, place, _, _ in string.Formatter().parse(text) if place}
+            assert places and places <= allowed | ({manner} if manner else set()), text
+            assert not manner or manner in places, text
+            assert edit not in ("replace", "transfer") or places & {"other", "y", "zh_y"}, text
+
+
+NTH = {"first": 1, "second": 2, "第一": 1, "第二": 2}
+WHERE = {"at the beginning": (0, 4), "开头": (0, 4), "in the middle": (2.5, 7.5), "中间": (2.5, 7.5), "at the end": (6, 10), "结尾": (6, 10)}
+LOUD = {" loud ": (15, 99), "响亮": (15, 99), " quiet ": (-99, 3), "轻微": (-99, 3)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["add", "remove", "extract", "replace"]), st.sampled_from(["train", "test"]), st.integers(0, 8), st.integers(1, 5), st.floats(-5, 25))
+def test_what_a_wording_claims_of_place_and_loudness_is_so(edit, split, onset, length, snr):
+    length = min(length, 10 - onset)
+    for text in told(edit, split=split, onset=onset, length=length, snr=snr).instructions:
+        assert not any(word in text for word in NTH)
+        assert all(low <= onset and onset + length <= high for word, (low, high) in WHERE.items() if word in text), text
+        assert all(low <= snr <= high for word, (low, high) in LOUD.items() if word in text), text
+
+
+def test_place_and_loudness_are_told_where_they_are_clear():
+    early, loud, plain = told("remove", onset=0, length=3), told("extract", snr=20.0), told("remove", onset=2, length=7)
+    assert any("at the beginning" in text for text in early.instructions) and any("开头" in text for text in early.instructions)
+    assert any(" loud " in text for text in loud.instructions) and any("响亮" in text for text in loud.instructions)
+    assert len(plain.instructions) == len(wordings("remove", "train"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("edit", ["remove", "extract", "replace"])
+def test_one_of_two_is_told_by_its_order_in_time(edit, first, split):
+    pair, nth = twice(edit, 2, first, split), 2 if first == 1 else 1
+    assert len(pair.edited) == (2 if edit == "replace" else 1)
+    for text in pair.instructions:
+        assert [value for word, value in NTH.items() if word in text] == [nth], text
+
+
+@pytest.mark.parametrize("edit", ["add", "remove", "extract"])
+def test_a_bare_label_means_all_that_bear_it(edit):
+    pair = twice(edit, 1)
+    assert pair.edited == [1, 2] and not any(word in text for text in pair.instructions for word in NTH)
+    assert any("dogs barking" in text for text in pair.instructions)
+
+
+def test_what_is_not_there_is_named_and_nothing_else_is_said():
+    scene = Scene("s", "soundscape", "train", 8000, 1, 10, [Stem("c", "background", "rain", 0, 0, 10, 0, 0), Stem("c", "event", "door", 0, 0, 5, 0, 0)])
+    pair = Pair("key", "s", "replace", "synthetic", "demo", "sound", "en", "train", 0)
+    pair.before = pair.after = [0, 1]
+    instruct_noop(pair, scene, LABELS, "dog bark", "door")
+    assert pair.instruction == "Replace the sound of 'dog bark' with 'door'." and pair.label == "dog bark"
+    assert pair.source_text == pair.target_text == "rain and door"
 
 
 @pytest.mark.parametrize(("edit", "before", "after"), [
@@ -147,7 +225,7 @@ def test_what_an_instruction_names_is_found_in_one_place(words, data):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(list(SPEECH_WORDINGS)), st.lists(word, min_size=2, max_size=9), st.lists(word, min_size=1, max_size=4), st.data())
+@given(st.sampled_from(SPEECH), st.lists(word, min_size=2, max_size=9), st.lists(word, min_size=1, max_size=4), st.data())
 def test_texts_of_a_speech_edit_differ_by_its_words_alone_and_all_wordings_name_them(edit, words, instead, data):
     first = data.draw(st.integers(0, len(words) - 1))
     last = data.draw(st.integers(first + 1, min(len(words), first + 4)))

@@ -85,7 +85,7 @@ def test_the_active_ratio_is_the_share_of_the_scene_in_which_the_edited_sound_is
 
 def overlapping(*stems: tuple[str, int, int]) -> float:
     scene = Scene("s", "soundscape", "train", 1000, 1, 1000, [Stem("c", role, "", onset, 0, length, 0, 0) for role, onset, length in stems])
-    return overlap(Rendered(scene, [], np.zeros((1, 1, 1)), 0.0), 1)
+    return overlap(scene, [1])
 
 
 def test_overlap_is_the_share_of_the_events_span_that_others_cover():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from manifests.chance import generator
 from manifests.clip import Clip
 from manifests.errors import Rejected
+from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.scene import Rendered, Scene
 from stages.edit import edit, sides
@@ -66,7 +67,7 @@ def read_off(scene: Scene, flac: dict[str, tuple[Clip, bytes]], asked: list[tupl
     for name, stem in asked:
         pair = Pair(f"{name}-{stem}", scene.scene_id, name, "synthetic", "real", "sound", "en", "train", 0)
         pair.before, pair.after, pair.edited = sides(scene, name, stem)
-        instruct(pair, scene)
+        instruct(pair, scene, Labels.read())
         pairs.append(pair)
     edit(rendered, pairs)
     rendered.audio = rendered.audio[:1] if ground_at_hand else []
@@ -222,7 +223,7 @@ def test_a_background_without_a_label_is_as_likely_as_its_likest_two_seconds(sou
 def test_a_side_without_any_label_has_no_score():
     rendered, (pair,) = outdoors(0, "", murmur(), asked=(("add", 1),))
     rendered.scene.stems[2].label = ""
-    instruct(pair, rendered.scene)
+    instruct(pair, rendered.scene, Labels.read())
     score((rendered, [pair]))
     assert pair.source_text == "" and pair.clap_source is None and pair.clap_target is not None and pair.clap_gain > 0
 

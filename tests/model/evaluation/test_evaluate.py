@@ -59,6 +59,14 @@ def test_an_edit_of_the_whole_has_no_outside():
     assert said["outside_db"] is None and said["inside_db"] is not None
 
 
+def test_of_a_pair_in_which_nothing_is_to_be_done_only_what_was_done_is_told():
+    pair = task("remove", GROUND, GROUND, [[0.0, 0.0]])
+    pair.facts["noop"] = True
+    untouched, touched = scores(GROUND, pair), scores(GROUND + EVENT, pair)
+    assert untouched["si_sdr_db"] is touched["si_sdr_db"] is None and untouched["inside_db"] is None
+    assert untouched["lsd_db"] == 0 < touched["lsd_db"] and untouched["outside_db"] == -BEST < touched["outside_db"]
+
+
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (3, 3), (4, 4), (None, 6), (9, 6)])
 def test_the_limit_counts_pairs_and_siblings_are_still_compared_with_all(limit, count):
     samples, done = [stored(pair, scene) for scene in ("one", "two") for pair in pairs()], []

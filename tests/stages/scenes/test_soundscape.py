@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from manifests.chance import generator
 from manifests.clip import Clip
 from manifests.scene import Scene
-from stages.scenes.soundscape import FADE, SNR_DB, place
+from stages.scenes.soundscape import FADE, PAUSE, SNR_DB, place
 
 RATE = 8_000
 light = settings(max_examples=60, deadline=None)
@@ -95,3 +95,31 @@ def test_onsets_are_spread_over_the_scene_and_half_of_the_events_overlap_the_fir
 
 def test_another_generator_gives_another_scene():
     assert len({str(scene_of(seed, [1.0, 2.0]).stems) for seed in range(30)}) == 30
+
+
+@light
+@given(st.integers(0, 2**32), st.lists(st.floats(0.2, 4.8), min_size=2, max_size=5))
+def test_two_of_one_label_are_heard_one_after_the_other_and_counted(seed, events):
+    empty = Scene("s", "soundscape", "train", RATE, 1, 10 * RATE)
+    scene = place(empty, clip("ground", 12.0), [clip(f"e{n}", length) for n, length in enumerate(events)], {}, generator(seed), twice=True)
+    first, second = sorted((scene.stems[1], scene.stems[-1]), key=lambda stem: stem.onset)
+    assert (first.nth, second.nth) == (1, 2) and all(stem.nth == 0 for stem in scene.stems[2:-1])
+    assert second.onset >= first.onset + first.length + round(PAUSE * RATE) and second.onset + second.length <= scene.samples
+
+
+def test_either_of_two_of_one_label_may_come_first():
+    empty = [Scene("s", "soundscape", "train", RATE, 1, 10 * RATE) for _ in range(40)]
+    scenes = [place(scene, clip("ground", 12.0), [clip("a", 2.0), clip("b", 3.0)], {}, generator(n), twice=True) for n, scene in enumerate(empty)]
+    assert 10 < sum(scene.stems[1].nth == 1 for scene in scenes) < 30
+
+
+def test_so_many_events_overlap_the_first_as_are_asked_for():
+    def share(overlap: float) -> float:
+        met = []
+        for seed in range(200):
+            empty = Scene("s", "soundscape", "train", RATE, 1, 30 * RATE)
+            scene = place(empty, clip("ground", 31.0), [clip("a", 1.0), clip("b", 1.0)], {}, generator(seed), overlap=overlap)
+            met.append(abs(scene.stems[1].onset - scene.stems[2].onset) < RATE)
+        return np.mean(met)
+
+    assert share(0.0) < 0.15 and 0.4 < share(0.5) < 0.65 and share(1.0) == 1

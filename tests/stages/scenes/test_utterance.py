@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from manifests.audio import encode_flac, to_int16
 from manifests.chance import generator
 from manifests.clip import Clip
+from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.part import Part
 from manifests.scene import Rendered, Scene
@@ -200,9 +201,9 @@ def test_a_scene_of_which_no_pair_can_be_made_is_rows_with_reasons():
     for one in twins:
         one.clip.words, one.clip.editable = to_json([Word("yes", 0.1, 0.3), Word("yes", 0.4, 0.6)], one.cuts), 2
     item = {"scene_id": "00aa", "kind": "utterance", "split": "train", "clip_ids": [twins[0].clip.clip_id],
-            "clips": {one.clip.clip_id: one.clip for one in twins}, "pairs": [("key", "speech_substitute", 0, twins[1].clip.clip_id)]}
+            "clips": {one.clip.clip_id: one.clip for one in twins}, "pairs": [("key", "speech_substitute", 0, twins[1].clip.clip_id, False)]}
     part = Part("pairs", 0, [item], "train")
-    work = PairWork("", 1, 16_000, 1, 48_000, JOIN_DB, 60.0, {}, ())
+    work = PairWork("", 1, 16_000, 1, 48_000, JOIN_DB, 0.5, Labels.read(), 60.0, {}, ())
     pair = Pair("key", "00aa", "speech_substitute", "real", "synthetic", "speech", "en", "train", part.number)
     render_scene(item, [pair], work, lambda clip: next(one.flac for one in twins if one.clip.clip_id == clip.clip_id))
     assert "no words that could be put in" in pair.reason and pair.source is None
