@@ -23,7 +23,7 @@ def test_every_edit_in_every_split_and_all_verified(small_run, audioedit):
 
 def test_the_contract_s_files_and_no_others(small_run):
     files = {str(p.relative_to(small_run)) for p in small_run.rglob("*") if p.is_file()}
-    named = {"run.json", "sources.parquet", "plan.parquet", "clips/clips.parquet", "shards/index.json", "report/index.html"}
+    named = {"run.json", "sources.parquet", "plan.parquet", "attribution.csv", "clips/clips.parquet", "shards/index.json", "report/index.html"}
     named |= {f"quality/{name}.parquet" for name in ("sources", "clips", "pairs", "summary", "stages")}
     numbered = {f for f in files if f.startswith(("clips/clip-", "parts/", "shards/")) and f != "shards/index.json"}
     assert files == named | numbered
@@ -139,7 +139,7 @@ def test_clips_of_another_kind_of_run_are_refused(small_run, audioedit_here, tmp
 def test_no_clip_of_a_licence_that_is_not_allowed_enters_a_pair(sounds, audioedit_here, tmp_path, write_config, ray_head):
     stated = {"sound_0": "cc0-1.0", "sound_1": "CC-BY-4.0", "sound_2": "cc-by-nc-4.0", "sound_3": "", "sound_4": "cc0-1.0"}
     files = sorted(sounds.rglob("*.wav"))
-    (tmp_path / "m.csv").write_text("path,label,license\n" + "".join(f"{f},{f.parent.name},{stated.get(f.parent.name, 'CC0-1.0')}\n" for f in files))
+    (tmp_path / "m.csv").write_text("path,label,author,license\n" + "".join(f"{f},{f.parent.name},=A,{stated.get(f.parent.name, 'CC0-1.0')}\n" for f in files))
     source, run, narrow = [{"kind": "manifest", "path": str(tmp_path / "m.csv")}], tmp_path / "run", tmp_path / "narrow"
     config = write_config(sources=source, edits={"add": 6, "remove": 6}, licenses={"allow": ["CC0-1.0", "cc-by-4.0"]})
     done = audioedit_here("build", config, "-o", run, "--ray", ray_head)
@@ -151,6 +151,10 @@ def test_no_clip_of_a_licence_that_is_not_allowed_enters_a_pair(sounds, audioedi
     pairs = pd.read_parquet(run / "quality" / "pairs.parquet")
     assert set(pairs["license"].str.lower()) == {"cc0-1.0", "cc-by-4.0"} and audioedit_here("verify", run).returncode == 0
     assert "exact" in audioedit_here("plan", config, "-o", run).stdout
+    told, kept = pd.read_csv(run / "attribution.csv"), pairs.loc[pairs["kept"], "clip_ids"].explode()
+    assert list(told["uri"]) == sorted(clips.set_index("clip_id").loc[kept.unique(), "file"]) and list(told["license"]) == [
+        stated.get(uri.split("/")[-2], "CC0-1.0") for uri in told["uri"]]
+    assert told["pairs"].sum() == len(kept) and set(told["author"]) == {"'=A"}
 
     config = write_config(sources=source, edits={"remove": 6}, licenses={"allow": ["cc0-1.0"]})
     assert "at most" in audioedit_here("plan", config, "-o", run).stdout
