@@ -9,8 +9,8 @@ import pyarrow as pa
 from manifests.tables import schema_of
 
 EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute", "extract_speaker", "remove_speaker")
-LICENSES = ("cc0-1.0", "public-domain", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0",
-            "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")  # from lax to strict
+LICENSES = ("cc0-1.0", "public-domain", *(f"cc-{terms}-{version}" for terms in ("by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd")
+                                          for version in ("1.0", "2.0", "2.5", "3.0", "4.0")))  # from lax to strict
 
 
 @dataclass

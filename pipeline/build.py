@@ -56,7 +56,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     try:
         if state := _state(storage, identity, overwrite):
             return state
-        clips = _take_clips(Storage(clips_of), config.clips.join_db) if clips_of else _check_named(config, listing)
+        clips = _take_clips(Storage(clips_of), config) if clips_of else _check_named(config, listing)
         lease = Lease(storage, _facts(config, identity, clips_of))
     except OSError as error:
         if error.errno in run.NO_ROOM:
@@ -93,22 +93,25 @@ def _check_named(config: Config, listing: Listing) -> None:
     played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
     spoken = ("utterance", "conversation")
     open_ = [clip.uri in played or (config.labeler is not None and not clip.label) for clip in named]  # of any label
+    under = config.licenses.under
     labels = len({clip.uri if any_ else clip.label for clip, any_ in zip(named, open_) if not clip.piece and clip.role not in (*spoken, "stem")})
     pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:
         if edit.endswith("_speaker"):
             if not any(clip.role == "conversation" for clip in named):
-                raise RequestError(f"edit '{edit}' needs conversations: set conversation: true on a source of speech and name a diarizer, or set missing: skip")
+                raise RequestError(f"edit '{edit}' needs conversations{under}: set conversation: true on a source of speech and name a diarizer, "
+                                   "or set missing: skip")
             continue
         if edit.startswith("speech_"):
             if not speech:
-                raise RequestError(f"edit '{edit}' needs speech: add a source of domain speech (with a transcriber) or of kind espeak, or set missing: skip")
+                raise RequestError(f"edit '{edit}' needs speech{under}: add a source of domain speech (with a transcriber) or of kind espeak, "
+                                   "or set missing: skip")
             continue
         fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
         if edit == "transfer" and not pieces:
-            raise RequestError("edit 'transfer' needs pieces of music with known stems: add a source of kind soundfont, or set missing: skip")
+            raise RequestError(f"edit 'transfer' needs pieces of music with known stems{under}: add a source of kind soundfont, or set missing: skip")
         if edit != "transfer" and labels < fewest and (edit == "replace" or not (pieces or stems)):
-            raise RequestError(f"edit '{edit}' needs sounds of {fewest} labels, the sources name {labels}: add recordings, or set missing: skip")
+            raise RequestError(f"edit '{edit}' needs sounds of {fewest} labels, the sources{under} name {labels}: add recordings, or set missing: skip")
 
 
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
@@ -212,12 +215,19 @@ def _other_run(clips_of: str, config: Config) -> dict:
     return there
 
 
-def _take_clips(other: Storage, join_db: float) -> pd.DataFrame:
+def _take_clips(other: Storage, config: Config) -> pd.DataFrame:
+    """The clips of another run, of the licences that are allowed."""
     try:
         clips = read_table(other, "clips/clips.parquet").to_pandas()
     except FileNotFoundError:
         raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
-    clips["editable"] = [len(stretches(*from_json(words), join_db)) if words else known for words, known in zip(clips["words"], clips["editable"])]
+    allowed = [config.licenses.fault(license) is None for license in clips["license"]]
+    if not any(allowed):
+        raise RequestError(f"--clips {other.root}: none of its {len(clips)} clips has a licence in licenses.allow")
+    if not all(allowed):
+        print(f"left out: {allowed.count(False)} of the {len(clips)} clips of {other.root}, whose licence is not in licenses.allow", file=sys.stderr)
+    clips = clips[allowed].reset_index(drop=True)
+    clips["editable"] = [len(stretches(*from_json(words), config.clips.join_db)) if words else known for words, known in zip(clips["words"], clips["editable"])]
     clips["tar"] = [tar if "://" in tar or tar.startswith("/") else other.path(tar) for tar in clips["tar"]]
     return clips
 

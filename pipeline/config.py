@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from manifests.pair import EDITS
 from manifests.strict import Strict, nearest
@@ -52,6 +52,7 @@ class Soundfont(Strict):
     kind: Literal["soundfont"]
     pieces: int = Field(0, ge=0)
     sounds: int = Field(0, ge=0)
+    license: str = ""
 
 
 class Espeak(Strict):
@@ -59,10 +60,37 @@ class Espeak(Strict):
 
     kind: Literal["espeak"]
     utterances: int = Field(0, ge=0)
+    license: str = ""
 
 
 Source = Annotated[Folder | Manifest | Soundfont | Espeak, Field(discriminator="kind")]
 SOURCES = ("folder", "manifest", "soundfont", "espeak")
+
+
+class Licenses(Strict):
+    """Which licences clips may have, in capitals or not; None: any, and those that nobody stated too."""
+
+    allow: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] | None = Field(None, min_length=1)
+
+    def fault(self, license: str) -> str | None:
+        """Why a clip of this licence is left out, or None.
+
+        >>> Licenses(allow=["CC0-1.0"]).fault("cc0-1.0"), Licenses(allow=["cc0-1.0"]).fault("cc-by-4.0")
+        (None, 'its licence is not in licenses.allow (cc-by-4.0)')
+        """
+        if self.allow is None or plain(license) in map(plain, self.allow):
+            return None
+        return f"its licence is not in licenses.allow ({license})" if plain(license) else "its source states no licence, which licenses.allow asks for"
+
+    @property
+    def under(self) -> str:
+        """What a line about missing clips says of them."""
+        return "" if self.allow is None else " under licenses.allow"
+
+
+def plain(license: str) -> str:
+    """A licence's name as it is compared with others."""
+    return license.strip().lower()
 
 
 class Engine(BaseModel):
@@ -171,6 +199,7 @@ class Config(Strict):
     seed: int = Field(0, ge=0)
     audio: Audio = Audio()
     sources: list[Source] = Field(min_length=1)
+    licenses: Licenses = Licenses()
     separator: Engine = Engine(engine="hpss")
     transcriber: Engine = Engine(engine="pocketsphinx")
     diarizer: Engine | None = None

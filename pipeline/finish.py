@@ -8,13 +8,14 @@ from manifests.pair import QUALITY
 from manifests.storage import Storage
 from manifests.tables import concat, read_table, schema_of, write_table
 from pipeline import commit, pairs
+from pipeline.attribution import attribution
 from pipeline.sources import Listing, SourceFile
 
 QUANTILES = (0.05, 0.5, 0.95)
 
 
 def finish(run: Storage, parts: int) -> dict[str, int]:
-    """Name the shards, write their index and the tables. Returns what was kept."""
+    """Name the shards, write their index, the tables and whose recordings stand in them. Returns what was kept."""
     found = commit.records(run, "pairs")
     if sorted(found) != list(range(parts)):
         raise RunError(f"{parts - len(found)} parts have no record")
@@ -26,9 +27,11 @@ def finish(run: Storage, parts: int) -> dict[str, int]:
         nth = numbers[split] = numbers.get(split, -1) + 1
         shard = commit.reveal(run, record, pairs.TAR, f"shards/{split}-{nth:06d}.tar")
         shards.append({**shard, "split": split, "pairs": record["kept"], "part": number})
-    rows = concat(commit.rows_of(run, found), QUALITY)
-    write_table(run, "quality/pairs.parquet", rows)
-    write_table(run, "quality/summary.parquet", pa.Table.from_pandas(summary(rows.to_pandas()), preserve_index=False))
+    table = concat(commit.rows_of(run, found), QUALITY)
+    rows, clips = table.to_pandas(), read_table(run, "clips/clips.parquet", ["clip_id", "uri", "license", "metadata"]).to_pandas()
+    write_table(run, "quality/pairs.parquet", table)
+    write_table(run, "quality/summary.parquet", pa.Table.from_pandas(summary(rows), preserve_index=False))
+    run.write("attribution.csv", attribution(rows, clips))
     write_table(run, "quality/stages.parquet", pa.Table.from_pylist(
         [{"part": r["part"], **stage} for kind in ("clips", "pairs") for _, r in sorted(commit.records(run, kind).items()) for stage in r["stages"]]))
     run.write_json("shards/index.json", shards)

@@ -21,6 +21,7 @@ from manifests.chance import key
 from manifests.pair import EDITS, SCORES
 from manifests.storage import Storage
 from manifests.tables import read_table
+from pipeline.attribution import licenses
 from pipeline.histogram import histogram
 from pipeline.spectrogram import pictures, ticks
 
@@ -76,7 +77,8 @@ def write(run: Storage) -> None:
         facts=facts, configuration=json.dumps(facts["configuration"], indent=1, ensure_ascii=False),
         planned=len(pairs), kept=len(kept), scenes=kept["scene_id"].nunique(), hours=float(kept["duration_s"].sum()) / 3600,
         shards=len(shards), bytes=sum(shard["bytes"] for shard in shards),
-        tiers=_shares(kept["tier"]), domains=_shares(kept["domain"]), licenses=_shares(kept["license"].replace("", "not stated")),
+        tiers=_shares(kept["tier"]), domains=_shares(kept["domain"]),
+        licenses=licenses(read_table(run, "clips/clips.parquet", ["license"])["license"].to_pylist(), kept["license"]),
         uncomputed=[score for score in SCORES if pairs[score].isna().all()],
         table=_table(summary, edits), charts=_charts(pairs, facts["configuration"]["filters"]["rules"]), heard=_heard(pairs, edits),
         reasons_of_pairs=_reasons(pairs, "pair_id"), clips=_ingested(run, "clips", "file"), files=_ingested(run, "sources", "uri"),

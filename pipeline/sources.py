@@ -12,8 +12,10 @@ import fsspec
 
 from manifests.clip import Clip
 from manifests.errors import RequestError
+from manifests.pair import LICENSES
 from manifests.part import Part
-from pipeline.config import Config, Espeak, Folder, Manifest, Soundfont
+from manifests.strict import nearest
+from pipeline.config import Config, Espeak, Folder, Licenses, Manifest, Soundfont, plain
 from pipeline.manifest import clips_of, named_clip, settle_repeated
 from stages.engines import espeak, soundfont
 
@@ -53,7 +55,7 @@ def list_sources(config: Config) -> Listing:
     """List every source of a configuration.
 
     Raises:
-        RequestError: a folder or manifest is not there, is no table, or lacks a column.
+        RequestError: a folder or manifest is not there, is no table, or lacks a column; a licence that is allowed seems to be misspelt.
     """
     files: dict[str, SourceFile] = {}
     named: list[Clip] = []
@@ -80,6 +82,7 @@ def list_sources(config: Config) -> Listing:
                 clip.uri = file.uri
             named.append(clip)
     settle_repeated(named, config.sources)
+    _settle_licenses(named, config.licenses)
     for file in files.values():
         digest.update(f"{file.uri}\0{file.bytes}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
     return Listing(files, named, digest.hexdigest())
@@ -87,9 +90,9 @@ def list_sources(config: Config) -> Listing:
 
 def _embedded(source: Soundfont | Espeak, index: int, config: Config, made: Counter) -> list[Clip]:
     """What an embedded source is to play or speak; several of a kind go on where the last ended."""
-    long = SOUNDFONT_SCENES * config.audio.seconds
-    kinds = {"utterances": lambda n: espeak.utterance(config.seed, n, source=index)} if isinstance(source, Espeak) else {
-        "pieces": lambda n: soundfont.piece(config.seed, n, long, source=index), "sounds": lambda n: soundfont.sound(config.seed, n, long, source=index)}
+    long, known = SOUNDFONT_SCENES * config.audio.seconds, {"source": index, "license": source.license}
+    kinds = {"utterances": lambda n: espeak.utterance(config.seed, n, **known)} if isinstance(source, Espeak) else {
+        "pieces": lambda n: soundfont.piece(config.seed, n, long, **known), "sounds": lambda n: soundfont.sound(config.seed, n, long, **known)}
     (espeak if isinstance(source, Espeak) else soundfont).check()
     found = []
     for kind, make in kinds.items():
@@ -131,6 +134,22 @@ def _manifest(source: Manifest, digest) -> Iterator[Clip]:
         raise RequestError(f"{source.path}: cannot be read (sources, kind: manifest): {_why(error)}") from None
     digest.update(data)
     return clips_of(source, data)
+
+
+def _settle_licenses(named: list[Clip], licenses: Licenses) -> None:
+    """Give a reason to each clip whose licence is not allowed.
+
+    Raises:
+        RequestError: an allowed name is neither known nor any source's, but nearly is.
+    """
+    if licenses.allow is None:
+        return
+    names = {*LICENSES, *(plain(clip.license) for clip in named)} - {""}
+    for name in licenses.allow:
+        if plain(name) not in names and (meant := nearest(plain(name), names)):
+            raise RequestError(f"licenses.allow: unknown licence '{name}'{meant}")
+    for clip in named:
+        clip.reason = clip.reason or licenses.fault(clip.license)
 
 
 def _look(uri: str, index: int) -> SourceFile:

@@ -95,5 +95,5 @@ def planned(config: Config, root: str) -> str:
 
 def _same_clips(one: dict, other: dict) -> bool:
     """Whether two configurations make the same clips."""
-    names = ("seed", "audio", "sources", "clips", "separator", "diarizer", "transcriber", "labeler", "synthesizer")
-    return all(one[name] == other[name] for name in names) and one["scorers"]["clap"] == other["scorers"]["clap"]
+    names = ("seed", "audio", "sources", "licenses", "clips", "separator", "diarizer", "transcriber", "labeler", "synthesizer")
+    return all(one.get(name) == other[name] for name in names) and one["scorers"]["clap"] == other["scorers"]["clap"]

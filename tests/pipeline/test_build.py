@@ -23,7 +23,7 @@ def test_every_edit_in_every_split_and_all_verified(small_run, audioedit):
 
 def test_the_contract_s_files_and_no_others(small_run):
     files = {str(p.relative_to(small_run)) for p in small_run.rglob("*") if p.is_file()}
-    named = {"run.json", "sources.parquet", "plan.parquet", "clips/clips.parquet", "shards/index.json", "report/index.html"}
+    named = {"run.json", "sources.parquet", "plan.parquet", "attribution.csv", "clips/clips.parquet", "shards/index.json", "report/index.html"}
     named |= {f"quality/{name}.parquet" for name in ("sources", "clips", "pairs", "summary", "stages")}
     numbered = {f for f in files if f.startswith(("clips/clip-", "parts/", "shards/")) and f != "shards/index.json"}
     assert files == named | numbered
@@ -134,6 +134,35 @@ def test_clips_of_another_kind_of_run_are_refused(small_run, audioedit_here, tmp
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "8000" in refused.stderr and not (tmp_path / "run").exists()
     nowhere = audioedit_here("build", config, "-o", tmp_path / "run", "--clips", tmp_path / "nowhere")
     assert nowhere.returncode == 2 and "holds no run" in nowhere.stderr and not (tmp_path / "run").exists()
+
+
+def test_no_clip_of_a_licence_that_is_not_allowed_enters_a_pair(sounds, audioedit_here, tmp_path, write_config, ray_head):
+    stated = {"sound_0": "cc0-1.0", "sound_1": "CC-BY-4.0", "sound_2": "cc-by-nc-4.0", "sound_3": "", "sound_4": "cc0-1.0"}
+    files = sorted(sounds.rglob("*.wav"))
+    (tmp_path / "m.csv").write_text("path,label,author,license\n" + "".join(f"{f},{f.parent.name},=A,{stated.get(f.parent.name, 'CC0-1.0')}\n" for f in files))
+    source, run, narrow = [{"kind": "manifest", "path": str(tmp_path / "m.csv")}], tmp_path / "run", tmp_path / "narrow"
+    config = write_config(sources=source, edits={"add": 6, "remove": 6}, licenses={"allow": ["CC0-1.0", "cc-by-4.0"]})
+    done = audioedit_here("build", config, "-o", run, "--ray", ray_head)
+    assert done.returncode == 0, done.stderr
+    clips, rows = pd.read_parquet(run / "quality" / "clips.parquet"), pd.read_parquet(run / "quality" / "sources.parquet")
+    assert clips["reason"].value_counts().to_dict() == {
+        "its licence is not in licenses.allow (cc-by-nc-4.0)": 6, "its source states no licence, which licenses.allow asks for": 6}
+    assert len(rows) == 39 and rows.set_index("uri")["reason"].dropna().to_dict() == clips.set_index("file")["reason"].dropna().to_dict()
+    pairs = pd.read_parquet(run / "quality" / "pairs.parquet")
+    assert set(pairs["license"].str.lower()) == {"cc0-1.0", "cc-by-4.0"} and audioedit_here("verify", run).returncode == 0
+    assert "exact" in audioedit_here("plan", config, "-o", run).stdout
+    told, kept = pd.read_csv(run / "attribution.csv"), pairs.loc[pairs["kept"], "clip_ids"].explode()
+    assert list(told["uri"]) == sorted(clips.set_index("clip_id").loc[kept.unique(), "file"]) and list(told["license"]) == [
+        stated.get(uri.split("/")[-2], "CC0-1.0") for uri in told["uri"]]
+    assert told["pairs"].sum() == len(kept) and set(told["author"]) == {"'=A"}
+
+    config = write_config(sources=source, edits={"remove": 6}, licenses={"allow": ["cc0-1.0"]})
+    assert "at most" in audioedit_here("plan", config, "-o", run).stdout
+    taken = audioedit_here("build", config, "-o", narrow, "--ray", ray_head, "--clips", run)
+    assert taken.returncode == 0 and f"left out: 6 of the 27 clips of {run}" in taken.stderr, taken.stderr
+    assert set(pd.read_parquet(narrow / "quality" / "pairs.parquet")["license"].str.lower()) == {"cc0-1.0"}
+    none = audioedit_here("build", write_config(sources=source, licenses={"allow": ["mit"]}), "-o", tmp_path / "none", "--clips", run)
+    assert none.returncode == 2 and "none of its 27 clips" in none.stderr and not (tmp_path / "none").exists()
 
 
 def test_a_report_of_a_run_that_is_not_done(small_run, audioedit_here, tmp_path):

@@ -79,6 +79,9 @@ def refusal(tmp_path, capsys):
     ({"shards": {"pairs": 0}}, "shards.pairs", "1"),
     ({"shards": {"pairs": 9000}}, "shards.pairs", "at most"),
     ({"missing": "ignore"}, "missing", "'fail' or 'skip'"),
+    ({"licenses": {"allow": "cc0-1.0"}}, "licenses.allow", "list"),
+    ({"licenses": {"allow": []}}, "licenses.allow", "at least 1"),
+    ({"licenses": {"allow": [" "]}}, "licenses.allow.0", "at least 1"),
     ({"clips": {"floor_db": "low"}}, "clips.floor_db", "number"),
     ({"clips": {"event_seconds": [1]}}, "clips.event_seconds.1", "required"),
     ({"resources": {"render": {"cpus": -1}}}, "resources.render.cpus", "0"),
@@ -106,6 +109,7 @@ def test_a_wrong_value_is_told_with_its_key_and_what_would_be_right(write, refus
     ({"filters": {"rules": [{"score": "snr_db", "mim": 1}]}}, "filters.rules.0.mim", "min"),
     ({"split": {"train": 0.8, "valid": 0.1, "test": 0.1}}, "split.valid", "val"),
     ({"shards": {"pair": 64}}, "shards.pair", "pairs"),
+    ({"licences": {"allow": None}}, "licences", "licenses"),
     ({"resources": {"rendr": {}}}, "resources.rendr", "render"),
     ({"resources": {"render": {"cpu": 1}}}, "resources.render.cpu", "cpus"),
 ])
@@ -203,7 +207,8 @@ def test_identity_has_all_but_resources(write):
     one = load(write(seed=1)).identity()
     assert one == load(write(seed=1, resources={"render": {"cpus": 2, "actors": 3}})).identity()
     for changes in ({"seed": 2}, {"edits": {"add": 4}}, {"split": {"train": 0.6, "val": 0.2, "test": 0.2}}, {"clips": {"floor_db": 21.0}},
-                    {"filters": {"rules": []}}, {"missing": "skip"}, {"shards": {"pairs": 65}}, {"audio": {"seconds": 9.0}}):
+                    {"filters": {"rules": []}}, {"missing": "skip"}, {"shards": {"pairs": 65}}, {"audio": {"seconds": 9.0}},
+                    {"licenses": {"allow": ["cc0-1.0"]}}):
         assert load(write(seed=1) if not changes else write({"seed": 1, **changes})).identity() != one
 
 
@@ -229,6 +234,16 @@ def test_a_wrong_configuration_is_told_before_ray_is_imported(write):
 def test_a_source_that_is_not_there(write, refusal, source):
     said = refusal(write(sources=[source]))
     assert source["path"].rstrip("/") in said
+
+
+@pytest.mark.parametrize(("allow", "edits", "said"), [
+    ("cc-bt-4.0", {"add": 1}, "licenses.allow: unknown licence 'cc-bt-4.0'; did you mean 'cc-by-4.0'?"),
+    ("cc0-1.0", {"add": 1}, "edit 'add' needs sounds of 2 labels, the sources under licenses.allow name 0"),
+    ("cc0-1.0", {"transfer": 1}, "edit 'transfer' needs pieces of music with known stems under licenses.allow: "),
+    ("cc0-1.0", {"speech_delete": 1}, "edit 'speech_delete' needs speech under licenses.allow: "),
+])
+def test_a_licence_that_is_misspelt_or_leaves_nothing(write, refusal, allow, edits, said):
+    assert refusal(write(licenses={"allow": [allow]}, edits=edits)).startswith(f"audioedit: {said}")
 
 
 def test_load_raises_request_errors_only(write):

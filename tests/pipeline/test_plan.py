@@ -176,6 +176,14 @@ def test_any_sources_give_a_plan_or_one_line(events, labels, backgrounds, pieces
             planned(clips(events, labels, backgrounds, pieces), strict)
 
 
+def test_what_is_lacking_is_lacking_under_the_licences_that_are_allowed():
+    told: dict[bool, list[str]] = {False: [], True: []}
+    for allowed, lines in told.items():
+        planned(clips(6, 1, 0), config(edits={"add": 4}, missing="skip", **({"licenses": {"allow": ["cc0-1.0"]}} if allowed else {})), lines)
+    assert len(told[True]) == 3 and all("which under licenses.allow holds" in line for line in told[True])
+    assert [line.replace(" under licenses.allow", "") for line in told[True]] == told[False]
+
+
 def test_parts_hold_all_rows_in_order():
     table = clips(60, 6, 12)
     table = table.assign(key=keys(table["clip_id"]), split="train").sort_values("clip_id").reset_index(drop=True)

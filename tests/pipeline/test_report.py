@@ -87,7 +87,7 @@ def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.
     ingested = {"stage": "ingest", "seconds": 2.0, "items": 1, "bytes": 0}
     state = {"part": Part("clips", 0, [clip]), "clips": [(clip, tone(440, 1)[None]), *((r, None) for r in rejected)], "stages": [ingested]}
     clip_phase.commit_clips(state, work)
-    clip_phase.gather(run, [])
+    write_table(run, "clips/clips.parquet", pa.Table.from_pandas(clip_phase.gather(run, []), preserve_index=False))
     finish.write_sources(run, Listing({c.uri: SourceFile(c.uri, 0) for c in (clip, *rejected)}, [], ""))
 
     work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, 0.5, Labels.read(), 60.0, {}, tuple(Filters().rules))
@@ -166,7 +166,8 @@ def test_says_what_was_not_computed_and_which_tier(page):
 
 def test_stages_and_licences_are_told(page):
     assert [row[0] for row in rows_of(page, "<h2>Time</h2>")[1:]] == ["ingest", "store", "shard"]
-    assert re.search(r"<dt>cc0-1.0</dt><dd>9</dd>", page.raw)
+    assert rows_of(page, ">Licences</h3>") == [
+        ["licence", "clips", "kept pairs", ""], ["cc0-1.0", "0", "9", ""], ["bell", "1", "0", "unknown a name that is not known here"]]
 
 
 def test_an_edit_without_pairs_says_so(page):
@@ -313,7 +314,7 @@ def test_edited_words_are_found_by_their_place(source, target, label, side, at, 
 ])
 def test_says_which_judges_were_absent(run, tmp_path, monkeypatch, clap, asr, said):
     copy = Storage(str(tmp_path))
-    for name in ("quality/summary.parquet", "quality/stages.parquet", "shards/index.json", "run.json"):
+    for name in ("quality/summary.parquet", "quality/stages.parquet", "clips/clips.parquet", "shards/index.json", "run.json"):
         copy.write(name, run.read(name))
     rows = read_table(run, "quality/pairs.parquet").to_pandas().assign(clap_source=clap, wer_source=asr)
     write_table(copy, "quality/pairs.parquet", pa.Table.from_pandas(rows, preserve_index=False))

@@ -62,6 +62,7 @@ def test_driver_killed_again_and_again(whole, start, audioedit_here, tmp_path, r
     done = audioedit_here("build", config, "-o", run, "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     assert shards(run) == shards(whole[1])
+    assert (run / "attribution.csv").read_bytes() == (whole[1] / "attribution.csv").read_bytes()
     assert audioedit_here("verify", run).returncode == 0
     assert not (run / ".attempts").exists()
 

@@ -293,6 +293,51 @@ def test_any_text_in_a_manifest_is_listed(tmp_path_factory, rows):
     assert {clip.uri for clip in found.named} - {str(folder / "m.jsonl")} == set(found.files) - {str(folder / "m.jsonl")} and windows(found, 10.0) == []
 
 
+# -- licences
+
+MIXED = "path,license\na.wav,CC0-1.0\nb.wav,cc-by-nc-4.0\nc.wav,\nd.wav,Freesound's own\ne.wav, cc-by-4.0 \n"
+
+
+@pytest.mark.parametrize(("allow", "good"), [
+    (None, "abcde"), (["cc0-1.0"], "a"), (["CC-BY-4.0", " cc0-1.0"], "ae"), (["freesound's own", "cc-by-nc-4.0"], "bd"), (["all rights reserved"], "")])
+def test_clips_of_a_licence_that_is_not_allowed_have_a_reason_that_names_it(tmp_path, allow, good):
+    for name in "abcde":
+        write(tmp_path / f"{name}.wav")
+    found = listing_of(manifest(tmp_path, MIXED), licenses={"allow": allow})
+    assert "".join(clip.uri[-5] for clip in found.named if clip.reason is None) == good and len(found.files) == 5
+    for clip in found.named:
+        if clip.reason is not None:
+            assert clip.reason == (f"its licence is not in licenses.allow ({clip.license})" if clip.license else
+                                   "its source states no licence, which licenses.allow asks for")
+
+
+def test_a_stretch_of_two_licences_has_the_one_that_was_named_first(tmp_path):
+    write(tmp_path / "a.wav")
+    found = listing_of(manifest(tmp_path, "path,license\na.wav,cc-by-nc-4.0\na.wav,cc0-1.0\n"), licenses={"allow": ["cc0-1.0"]})
+    assert [clip.reason is None for clip in found.named] == [False, False]
+
+
+def test_what_the_package_plays_or_folders_hold_has_the_licence_that_its_source_states(tmp_path):
+    write(tmp_path / "a.wav")
+    given = [{"kind": "soundfont", "pieces": 1, "sounds": 1}, {"kind": "espeak", "utterances": 1}, {"kind": "folder", "path": str(tmp_path)}]
+    assert all(clip.license == "" and "no licence" in clip.reason for clip in listing_of(*given, licenses={"allow": ["cc0-1.0"]}).named)
+    found = listing_of(*({**source, "license": "CC0-1.0"} for source in given), licenses={"allow": ["cc0-1.0"]})
+    assert len(found.named) == 4 and all(clip.license == "CC0-1.0" and clip.reason is None for clip in found.named)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("cc-by-4", "cc-by-4.0"), ("CC BY 4.0", "cc-by-4.0"), ("publicdomain", "public-domain"),
+                                             ("freesounds own", "freesound's own")])
+def test_a_misspelt_licence_is_told_with_the_one_that_was_meant(tmp_path, name, meant):
+    with pytest.raises(RequestError) as error:
+        listing_of(manifest(tmp_path, MIXED), licenses={"allow": ["cc0-1.0", name]})
+    assert str(error.value) == f"licenses.allow: unknown licence '{name}'; did you mean '{meant}'?"
+
+
+def test_a_name_that_a_source_gives_is_no_misspelt_one(tmp_path):
+    found = listing_of(manifest(tmp_path, "path,license\na.wav,CC0\nb.wav,cc-by-4.0-de\n"), licenses={"allow": ["cc0", "CC-BY-4.0-de", "cc-by-2.5", "mit"]})
+    assert [clip.reason for clip in found.named] == [None, None]
+
+
 # -- the digest, which decides whether a run is the same
 
 
