@@ -135,10 +135,10 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     if not len(table):
         raise RunError("nothing to make: every edit was left out")
     write_table(storage, "plan.parquet", table)
-    for line in shares(table.to_pandas(), clips, Labels.read(config.labels)):
-        print(line, file=sys.stderr)
+    made_of = list(shares(table.to_pandas(), clips, Labels.read(config.labels)))
+    print(*made_of, sep="\n", file=sys.stderr)
     parts = plan.parts(table)
-    lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking})
+    lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking, "made_of": made_of})
     work = pair_work(config, storage.root)
     _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
     lease.update()  # a driver that lost its run must not finish it

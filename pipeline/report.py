@@ -32,12 +32,13 @@ EXCERPT = 12.0  # s: of a longer pair, a stretch from shortly before the edit
 CUT = 0.02  # s: a span this short is a join at which words are missing, too narrow to be drawn as wide as it is
 REASONS = 12  # lines of a table of reasons
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-COLUMNS = ["pair_id", "scene_id", "edit", "tier", "domain", "split", "part", "kept", "reason", "license", "asr_choice", "transcribed_by"]
+COLUMNS = ["pair_id", "scene_id", "edit", "tier", "domain", "split", "part", "kept", "n_events", "reason", "license", "asr_choice", "transcribed_by"]
 CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
     ("SNR asked for", "LU over the background", ("snr_db",)),
     ("Local SNR", "dB over all else in the edited span", ("local_snr_db",)),
     ("Loudness", "LUFS", ("source_lufs", "target_lufs")),
     ("Active ratio", "share of the pair in which the edited sound is heard", ("active_ratio",)),
+    ("Events", "sounds of a scene over its background", ("n_events",)),
     ("Overlap ratio", "share of the edited span shared with other events", ("overlap_ratio",)),
     ("Duration", "s", ("duration_s",)),
     ("Join level", "dB under the speech, at its loudest join", ("join_level_db",)),

@@ -25,7 +25,7 @@ from manifests.storage import Storage
 from manifests.tables import read_table, write_table
 from pipeline import clips as clip_phase
 from pipeline import finish, pairs, report
-from pipeline.config import Filters
+from pipeline.config import Filters, Scenes
 from pipeline.histogram import HEIGHT as BAR_HEIGHT
 from pipeline.histogram import histogram
 from pipeline.sources import Listing, SourceFile
@@ -99,9 +99,10 @@ def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.
         part = Part("pairs", number, made, split)
         pairs.commit_pairs(pairs.shard_part({"part": part, "scenes": [(None, made)], "stages": []}, work), work)
     finish.finish(run, len(SPLITS))
-    configuration = {"audio": {"sample_rate": RATE, "channels": channels, "seconds": seconds}, "note": label, "filters": Filters().model_dump(mode="json")}
+    configuration = {"audio": {"sample_rate": RATE, "channels": channels, "seconds": seconds}, "note": label, "filters": Filters().model_dump(mode="json"),
+                     "scenes": Scenes().model_dump(mode="json")}
     run.write_json("run.json", {"identity": "abcdef0123", "configuration": configuration, "seed": 7, "clips_of": None, "state": "running",
-                                "versions": {"audioedit": "0.1.0"}, "counts": {"left_out": [label]}})
+                                "versions": {"audioedit": "0.1.0"}, "counts": {"left_out": [label], "made_of": [label]}})
     return run
 
 
