@@ -159,7 +159,7 @@ def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
     audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
     return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.clips.time_limit,
-                          engines.specifications(config), tuple(config.filters.rules))
+                          engines.specifications(config), tuple(config.filters.rules), config.filters.store_rejected)
 
 
 def clip_work(config: Config, root: str, labels: tuple[str, ...] = ()) -> clip_phase.ClipWork:
