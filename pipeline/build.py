@@ -165,7 +165,8 @@ def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
     audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
     return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.scenes.overlap,
-                          Labels.read(config.labels), config.clips.time_limit, engines.specifications(config), tuple(config.filters.rules))
+                          Labels.read(config.labels), config.clips.time_limit, engines.specifications(config), tuple(config.filters.rules),
+                          config.filters.store_rejected)
 
 
 def clip_work(config: Config, root: str, labels: tuple[str, ...] = ()) -> clip_phase.ClipWork:

@@ -148,6 +148,7 @@ class Filters(Strict):
         Rule(score="clap_gain", min=0.001),
         Rule(score="clap_background", max=0.25),
     ]
+    store_rejected: bool = False
 
 
 class Split(Strict):

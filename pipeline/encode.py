@@ -20,7 +20,7 @@ from model.folder import CONFIG
 from model.training.encode import MADE_WITH, Encoder, made_with
 from model.training.shards import Shards
 from pipeline import commit, run
-from pipeline.config import Resources
+from pipeline.config import SPLITS, Resources
 from pipeline.lease import Lease
 from stages.shard import add_member
 
@@ -89,9 +89,9 @@ def encode(model: str, data: str, root: str, resources: Resources, address: str 
 
 
 def _shards(source: Storage) -> list[dict]:
-    """The index of a finished run that is not encoded."""
+    """The index of a finished run that is not encoded, without what was rejected."""
     try:
-        shards = source.read_json("shards/index.json")
+        shards = [shard for shard in source.read_json("shards/index.json") if shard["split"] in SPLITS]
     except (OSError, ValueError):
         raise RequestError(f"--data {source.root}: no finished run is there (shards/index.json); audioedit status tells how far it is") from None
     if source.exists(MADE_WITH):

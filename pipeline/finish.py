@@ -1,5 +1,7 @@
 """Finish: committed parts become the files that users read. Every step can be repeated."""
 
+from collections import Counter
+
 import pandas as pd
 import pyarrow as pa
 
@@ -9,6 +11,7 @@ from manifests.storage import Storage
 from manifests.tables import concat, read_table, schema_of, write_table
 from pipeline import commit, pairs
 from pipeline.attribution import attribution
+from pipeline.config import SPLITS
 from pipeline.sources import Listing, SourceFile
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -19,14 +22,13 @@ def finish(run: Storage, parts: int) -> dict[str, int]:
     found = commit.records(run, "pairs")
     if sorted(found) != list(range(parts)):
         raise RunError(f"{parts - len(found)} parts have no record")
-    shards, numbers = [], {}
+    shards, numbers = [], Counter()
     for number, record in sorted(found.items()):
-        if not record["kept"]:
-            continue
-        split = record["split"]
-        nth = numbers[split] = numbers.get(split, -1) + 1
-        shard = commit.reveal(run, record, pairs.TAR, f"shards/{split}-{nth:06d}.tar")
-        shards.append({**shard, "split": split, "pairs": record["kept"], "part": number})
+        for name, split, count in ((pairs.TAR, record["split"], record["kept"]), (pairs.REJECTED_TAR, pairs.REJECTED, record["stored_rejected"])):
+            if count:
+                shard = commit.reveal(run, record, name, f"shards/{split}-{numbers[split]:06d}.tar")
+                numbers[split] += 1
+                shards.append({**shard, "split": split, "pairs": count, "part": number})
     table = concat(commit.rows_of(run, found), QUALITY)
     rows, clips = table.to_pandas(), read_table(run, "clips/clips.parquet", ["clip_id", "uri", "license", "metadata"]).to_pandas()
     write_table(run, "quality/pairs.parquet", table)
@@ -35,9 +37,10 @@ def finish(run: Storage, parts: int) -> dict[str, int]:
     write_table(run, "quality/stages.parquet", pa.Table.from_pylist(
         [{"part": r["part"], **stage} for kind in ("clips", "pairs") for _, r in sorted(commit.records(run, kind).items()) for stage in r["stages"]]))
     run.write_json("shards/index.json", shards)
-    if not shards:
+    kept = [shard for shard in shards if shard["split"] in SPLITS]
+    if not kept:
         raise RunError(f"no pair was kept; see the reasons in {run.path('quality/pairs.parquet')}")
-    return {"kept": sum(s["pairs"] for s in shards), "shards": len(shards), "bytes": sum(s["bytes"] for s in shards)}
+    return {"kept": sum(s["pairs"] for s in kept), "shards": len(kept), "bytes": sum(s["bytes"] for s in kept)}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

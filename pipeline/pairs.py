@@ -30,6 +30,7 @@ from stages.score_speech import score_speech
 from stages.shard import shard
 
 TAR = "shard.tar"
+REJECTED, REJECTED_TAR = "rejected", "rejected.tar"  # of pairs that broke a rule: what stands in the index in the place of their split, and their shard
 HEARD = ("event", "track", "speech", "voice")  # roles of stems that count as events
 SPOKEN = ("utterance", "conversation")  # kinds of scene that are speech
 OVER_GROUND = ("soundscape", "remix")  # whose first stem is a background
@@ -51,6 +52,7 @@ class PairWork:
     time_limit: float  # s
     engines: dict[str, str]  # specification by kind, JSON text
     rules: tuple[Rule, ...]
+    store_rejected: bool = False
 
 
 def scenes_of(rows: pa.Table, look_up: Callable[[set[str]], dict[str, Clip]]) -> list[dict]:
@@ -221,23 +223,24 @@ def _listen(stage: str, kind: str, edits: Container[str], state: dict, work: Pai
 
 
 def shard_part(state: dict, work: PairWork) -> dict:
-    """Filter a part's pairs and write those kept as one shard; from here on there is no audio but the shard's."""
+    """Filter a part's pairs and write those kept as one shard, if asked those that broke a rule as another; from here on there is no audio but the shards'."""
     started, part = time.perf_counter(), state["part"]
     pairs = [pair for _, found in state["scenes"] for pair in found]
+    made = [pair for pair in pairs if pair.reason is None]
     for pair in pairs:
         judge(pair, work.rules)
-    kept = [pair for pair in pairs if pair.kept]
-    tar = shard(kept) if kept else b""
-    stages = [*state["stages"], {**_stage("shard", started, state["scenes"]), "bytes": len(tar)}]
+    kept, broke = [pair for pair in made if pair.kept], [pair for pair in made if not pair.kept and work.store_rejected]
+    files = {name: shard(found) if found else b"" for name, found in ((TAR, kept), (REJECTED_TAR, broke))}
+    stages = [*state["stages"], {**_stage("shard", started, state["scenes"]), "bytes": sum(map(len, files.values()))}]
     edits = {name: [sum(p.edit == name for p in pairs), sum(p.edit == name for p in kept)] for name in sorted({p.edit for p in pairs})}
-    outcome = {"items": len(part.items), "pairs": len(pairs), "kept": len(kept), "edits": edits, "stages": stages}
-    return {"part": part, "rows": [pair.quality() for pair in pairs], "tar": tar, "outcome": outcome}
+    outcome = {"items": len(part.items), "pairs": len(pairs), "kept": len(kept), "stored_rejected": len(broke), "edits": edits, "stages": stages}
+    return {"part": part, "rows": [pair.quality() for pair in pairs], "files": files, "outcome": outcome}
 
 
 def commit_pairs(state: dict, work: PairWork) -> dict:
-    """Commit a part's shard and rows."""
+    """Commit a part's shards and rows."""
     rows = pa.Table.from_pylist(state["rows"], schema=QUALITY)
-    return commit.commit(Storage(work.run), state["part"], rows, {TAR: state["tar"]}, state["outcome"])
+    return commit.commit(Storage(work.run), state["part"], rows, state["files"], state["outcome"])
 
 
 def _stage(name: str, started: float, scenes: list) -> dict:

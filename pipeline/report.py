@@ -22,6 +22,7 @@ from manifests.pair import EDITS, SCORES
 from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline.attribution import licenses
+from pipeline.config import SPLITS
 from pipeline.histogram import histogram
 from pipeline.spectrogram import pictures, ticks
 
@@ -68,7 +69,7 @@ MEANING = {
 def write(run: Storage) -> None:
     """Write a run's report/index.html: one page that needs nothing else, with sound and pictures inside."""
     pairs = read_table(run, "quality/pairs.parquet", list(dict.fromkeys([*COLUMNS, *SCORES]))).to_pandas()
-    shards, facts = run.read_json("shards/index.json"), run.read_json("run.json")
+    shards, facts = [shard for shard in run.read_json("shards/index.json") if shard["split"] in SPLITS], run.read_json("run.json")
     summary = read_table(run, "quality/summary.parquet", ["edit", "split", "planned", "kept", "rejected"]).to_pandas()
     edits = sorted(summary["edit"].unique(), key=lambda name: (*EDITS, name).index(name))
     kept = pairs[pairs["kept"]]
@@ -113,7 +114,7 @@ def _shown(run: Storage, chosen: list[dict], edits: list[str], shards: list[dict
     for sample in samples:  # what the table knows and a shard does not
         row = rows.loc[sample["id"]]
         sample |= {"transcribed_by": row["transcribed_by"], "heard": row["asr_choice"] if row["asr_choice"] in HEARD else None}
-    return {edit: sorted((s for s in samples if s["edit"] == edit), key=lambda s: ("train", "val", "test").index(s["split"])) for edit in edits}
+    return {edit: sorted((s for s in samples if s["edit"] == edit), key=lambda s: SPLITS.index(s["split"])) for edit in edits}
 
 
 def _sample(run: Storage, shard: str, pair_id: str) -> dict:
@@ -205,7 +206,7 @@ def _uri(kind: str, data: bytes) -> str:
 
 def _table(summary: pd.DataFrame, edits: list[str]) -> dict:
     """Edit by split: (planned, kept, rejected), with sums."""
-    splits = [split for split in ("train", "val", "test") if split in set(summary["split"])]
+    splits = [split for split in SPLITS if split in set(summary["split"])]
     cells = {(row.edit, row.split): np.array([row.planned, row.kept, row.rejected]) for row in summary.itertuples()}
     rows = {edit: [cells.get((edit, split), np.zeros(3, int)) for split in splits] for edit in edits}
     rows["all"] = [sum(column) for column in zip(*rows.values())]

@@ -7,20 +7,24 @@ import tarfile
 from collections.abc import Iterator
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from manifests.audio import decode_flac
 from manifests.chance import key
 from manifests.clip import Clip
 from manifests.errors import Rejected
+from manifests.pair import QualityRow
 from manifests.storage import Storage
 from manifests.tables import read_table, records_of
 from pipeline import commit
 from pipeline.check_pair import check_pair
 from pipeline.clips import tar_name
-from pipeline.pairs import read_clip
+from pipeline.pairs import REJECTED, REJECTED_TAR, TAR, read_clip
 from pipeline.split import of_several_voices
 from pipeline.status import open_run
+from stages.filter import Rule, first_broken
 
 SAMPLE_TYPES = {
     "id": str, "scene_id": str, "edit": str, "branch": str, "tier": str, "domain": str, "language": str, "instruction": str,
@@ -46,24 +50,35 @@ def verify(root: str, count: int) -> list[str]:
     if facts["state"] != "done":
         return [f"run.json: the run is {facts['state']}, not done"]
     try:
-        rows = read_table(run, "quality/pairs.parquet").to_pandas()
+        table = read_table(run, "quality/pairs.parquet")
         plan = read_table(run, "plan.parquet", ["pair_id"]).to_pandas()
         clips = {clip.clip_id: clip for clip in records_of(read_table(run, "clips/clips.parquet"), Clip)}
         index = run.read_json("shards/index.json")
     except (OSError, ValueError) as error:
         return [f"a table of the run cannot be read: {error}"]
+    rows = table.to_pandas()
     faults = [*_tables(rows, plan), *_splits(clips), *_files(run, index, bool(facts["clips_of"]))]
-    chosen = set(sorted(rows.loc[rows["kept"], "pair_id"], key=lambda pair: key("verify", pair))[:count])
-    seen: dict[str, str] = {}
     known = rows.drop_duplicates("pair_id").set_index("pair_id")
-    siblings = known[known["kept"]].groupby("part").groups  # a part's pairs, which are whole scenes, are one shard
+    known["stands"] = known["split"].where(known["kept"], "").mask(known.index.isin(_stored(table, facts["configuration"]["filters"])), REJECTED)
+    stored = known.index[known["stands"] != ""]
+    chosen = set(sorted(stored, key=lambda pair: key("verify", pair))[:count])
+    seen: dict[str, str] = {}
+    siblings = known.groupby(["part", "stands"]).groups  # a part's pairs, which are whole scenes, are one shard, and what is rejected of them another
     for shard in tqdm(index, desc="shards", unit=" shard", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10):
         try:
-            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get(shard["part"], []), clips, seen, chosen)
+            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get((shard["part"], shard["split"]), []), clips, seen, chosen)
         except (OSError, tarfile.TarError) as error:
             faults.append(f"{shard['name']}: cannot be read: {error}")
-    missing = sorted(set(rows.loc[rows["kept"], "pair_id"]) - set(seen))
-    return faults + [f"pair {pair}: kept by quality/pairs.parquet, but in no shard" for pair in missing]
+    missing = known.loc[sorted(set(stored) - set(seen)), "kept"]
+    return faults + [f"pair {pair}: {'kept' if kept else 'rejected by a rule'} by quality/pairs.parquet, but in no shard" for pair, kept in missing.items()]
+
+
+def _stored(table: pa.Table, filters: dict) -> list[str]:
+    """Ids of the rejected pairs that are stored: those whose reason is the rule that their scores break."""
+    if not filters.get("store_rejected"):
+        return []
+    rules, rejected = [Rule(**rule) for rule in filters["rules"]], records_of(table.filter(pc.invert(table["kept"])), QualityRow)
+    return [pair.pair_id for pair in rejected if pair.reason and pair.reason == first_broken(pair, rules)]
 
 
 def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
@@ -95,7 +110,7 @@ def _files(run: Storage, index: list[dict], foreign_clips: bool) -> Iterator[str
     names = {f"shards/{name}" for name in run.names("shards")} - {"shards/index.json"}
     for name in sorted(names - {shard["name"] for shard in index}):
         yield f"{name}: is not in shards/index.json"
-    recorded = {record["files"].get("shard.tar", {}).get("sha256") for record in commit.records(run, "pairs").values()}
+    recorded = {record["files"][name]["sha256"] for record in commit.records(run, "pairs").values() for name in (TAR, REJECTED_TAR) if name in record["files"]}
     for shard in index:
         if shard["sha256"] not in recorded:
             yield f"{shard['name']}: no part committed the bytes that shards/index.json says"
@@ -159,13 +174,12 @@ def _said(pair: str, said: dict, split: str, run8: str, known: pd.DataFrame, cli
         yield "has no row in quality/pairs.parquet"
         return
     row = known.loc[pair]
-    if not row["kept"]:
-        yield f"was rejected ({row['reason']}), but is in a shard"
+    if row["stands"] != split:
+        why = "" if row["kept"] else f", since it was rejected ({row['reason']})"
+        yield f"is in a shard of split {split}, but belongs in {'one of split ' + row['stands'] if row['stands'] else 'none'}{why}"
     for name in ("scene_id", "edit", "split", "instruction", "label", "tier"):
         if row[name] != said[name]:
             yield f"its {name} is '{said[name]}', quality/pairs.parquet says '{row[name]}'"
-    if said["split"] != split:
-        yield f"is of split {said['split']}, its shard of {split}"
     for clip in said["clips"]:
         if clip["id"] not in clips:
             yield f"its clip {clip['id']} is not in clips/clips.parquet"

@@ -1,8 +1,9 @@
 """Filter: a pair that breaks a rule is left out, with the rule as the reason."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from manifests.pair import SCORES, Pair
+from manifests.pair import SCORES, Pair, QualityRow
 
 CHOICE, CHOICES = "asr_choice", ("source", "target", "neither")
 
@@ -29,7 +30,7 @@ class Rule:
         if self.min is None and self.max is None and self.equals is None:
             raise ValueError(f"the rule on '{self.score}' has neither min, max nor equals")
 
-    def broken_by(self, pair: Pair) -> str | None:
+    def broken_by(self, pair: QualityRow) -> str | None:
         """The reason for a pair's row, or None."""
         value = getattr(pair, self.score)
         if value is None or self.domain not in (None, pair.domain):
@@ -43,8 +44,12 @@ class Rule:
         return None
 
 
-def judge(pair: Pair, rules: list[Rule]) -> None:
+def first_broken(pair: QualityRow, rules: Iterable[Rule]) -> str | None:
+    """The first rule that a pair breaks, or None."""
+    return next(filter(None, (rule.broken_by(pair) for rule in rules)), None)
+
+
+def judge(pair: Pair, rules: Iterable[Rule]) -> None:
     """Keep a pair, or set the first rule that it breaks as its reason."""
-    broken = (rule.broken_by(pair) for rule in rules)
-    pair.reason = pair.reason or next(filter(None, broken), None)
+    pair.reason = pair.reason or first_broken(pair, rules)
     pair.kept = pair.reason is None

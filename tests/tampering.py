@@ -12,10 +12,10 @@ from manifests.audio import decode_flac, encode_flac
 from stages.shard import add_member
 
 
-def change(run: pathlib.Path, how, edit: str = "remove", forge: bool = True) -> str:
+def change(run: pathlib.Path, how, edit: str = "remove", forge: bool = True, kept: bool = True) -> str:
     """Change the files of one pair in its shard, and forge index and record to say so; gives the pair's id."""
     rows = pd.read_parquet(run / "quality" / "pairs.parquet")
-    pair = rows.loc[rows["kept"] & (rows["edit"] == edit), "pair_id"].iloc[0]
+    pair = rows.loc[(rows["kept"] == kept) & (rows["edit"] == edit), "pair_id"].iloc[0]
     for path in sorted((run / "shards").glob("*.tar")):
         with tarfile.open(path) as tar:
             files = {member.name: tar.extractfile(member).read() for member in tar}

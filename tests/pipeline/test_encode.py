@@ -113,8 +113,10 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_bytes(tmp_path, 
     assert not [path for path in (tmp_path / "out").rglob(".*")]
 
 
-def test_what_is_broken_is_counted_and_left_out_and_no_cluster_is_needed(tmp_path, model, audioedit_here):
+def test_what_is_broken_is_counted_and_left_out_as_is_what_was_rejected_and_no_cluster_is_needed(tmp_path, model, audioedit_here):
     run = pathlib.Path(make_run(tmp_path / "run", train=7, shard_of=3))
+    shutil.copy(run / "shards/val-000000.tar", run / "shards/rejected-000000.tar")
+    (run / "shards/index.json").write_text(json.dumps([*index(run), {**index(run)[-1], "name": "shards/rejected-000000.tar", "split": "rejected"}]))
     broken(run, "train001")
     cut = run / "shards/train-000001.tar"
     cut.write_bytes(cut.read_bytes()[:700])  # nothing of its three samples can be read

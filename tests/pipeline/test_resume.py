@@ -11,7 +11,8 @@ import pytest
 import yaml
 from recordings import configuration
 
-LARGE = {"edits": {"add": 80, "remove": 80, "extract": 80, "replace": 40}, "shards": {"pairs": 8}}
+LARGE = {"edits": {"add": 80, "remove": 80, "extract": 80, "replace": 40}, "shards": {"pairs": 8},
+         "filters": {"rules": [{"score": "local_snr_db", "min": 0.0}], "store_rejected": True}}
 
 
 def shards(run: pathlib.Path) -> list:
@@ -41,6 +42,7 @@ def whole(tmp_path_factory, sounds, audioedit_here, ray_head):
     (folder / "large.yaml").write_text(yaml.safe_dump(configuration(sounds, **LARGE)))
     done = audioedit_here("build", folder / "large.yaml", "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
+    assert {shard[0].split("/")[1][:-11] for shard in shards(folder / "run")} == {"train", "val", "test", "rejected"}
     return folder / "large.yaml", folder / "run"
 
 

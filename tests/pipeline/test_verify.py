@@ -4,13 +4,17 @@ import hashlib
 import json
 import pathlib
 import shutil
+import tarfile
 
 import pandas as pd
 import pytest
+import yaml
+from recordings import configuration
 from tampering import audio, change, shifted, swapped
 
 from manifests.audio import encode_flac, to_int16
-from pipeline.verify import verify
+from model.training.shards import Shards
+from pipeline.verify import SAMPLE_TYPES, verify
 
 
 @pytest.fixture
@@ -153,6 +157,69 @@ def test_a_clip_of_another_split(run):
     clips.loc[background, "split"] = "test"
     clips.to_parquet(path)
     assert any(f"its clip {clips.loc[background, 'clip_id']} is of split test, the pair of val" in fault for fault in verify(str(run), 0))
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory, sounds, audioedit_here, ray_head) -> pathlib.Path:
+    """A finished run that stores what it rejected; not to be changed."""
+    folder = tmp_path_factory.mktemp("strict")
+    rules = [{"score": "local_snr_db", "min": 9.0}, {"score": "snr_db", "max": 15.0}]
+    (folder / "strict.yaml").write_text(yaml.safe_dump(configuration(sounds, filters={"rules": rules, "store_rejected": True})))
+    done = audioedit_here("build", folder / "strict.yaml", "-o", folder / "run", "--ray", ray_head)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture
+def storing(strict, tmp_path) -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(strict, tmp_path / "run"))
+
+
+def test_pairs_that_broke_a_rule_are_stored_beside_those_kept(strict):
+    assert verify(str(strict), 1000) == []
+    rows = pd.read_parquet(strict / "quality" / "pairs.parquet").set_index("pair_id")
+    broke = rows[rows["reason"].isin(["local_snr_db < 9", "snr_db > 15"])]
+    assert len(broke) > 10 and (~rows["kept"]).sum() == len(broke) and broke["split"].nunique() == 3
+    index, found = json.loads((strict / "shards" / "index.json").read_text()), {}
+    rejected = [shard for shard in index if shard["split"] == "rejected"]
+    assert [shard["name"] for shard in rejected] == [f"shards/rejected-{n:06d}.tar" for n in range(len(rejected))]
+    for shard in rejected:
+        with tarfile.open(strict / shard["name"]) as tar:
+            found |= {member.name[:-5]: json.loads(tar.extractfile(member).read()) for member in tar if member.name.endswith(".json")}
+    assert set(found) == set(broke.index) and sum(shard["pairs"] for shard in rejected) == len(broke)
+    assert all(set(said) == set(SAMPLE_TYPES) and said["split"] == broke.loc[pair, "split"] for pair, said in found.items())
+    facts = json.loads((strict / "run.json").read_text())["counts"]
+    assert facts["kept"] == rows["kept"].sum() and facts["shards"] == len(index) - len(rejected)
+    train = Shards([str(strict)], "train")
+    assert {train.read(number).key for number in range(len(train))} == set(rows.index[rows["kept"] & (rows["split"] == "train")])
+
+
+def test_a_changed_pair_is_found_among_the_rejected_too(storing):
+    pair = change(storing, swapped, kept=False)
+    assert verify(str(storing), 1000) == [f"pair {pair}: source and target are swapped"]
+
+
+def test_rejected_pairs_that_are_gone(storing):
+    index = json.loads((storing / "shards" / "index.json").read_text())
+    gone = next(shard for shard in index if shard["split"] == "rejected")
+    (storing / gone["name"]).unlink()
+    (storing / "shards" / "index.json").write_text(json.dumps([shard for shard in index if shard is not gone]))
+    faults = verify(str(storing), 0)
+    assert len(faults) == gone["pairs"] and all(fault.endswith("rejected by a rule by quality/pairs.parquet, but in no shard") for fault in faults)
+
+
+def test_what_is_kept_or_broke_no_rule_is_not_among_the_rejected(storing):
+    path = storing / "quality" / "pairs.parquet"
+    rows = pd.read_parquet(path)
+    one, other = rows.index[~rows["kept"]][:2]
+    rows.loc[one, ["kept", "reason"]] = True, None
+    rows.loc[other, "reason"] = "it is silent"
+    rows.to_parquet(path)
+    faults = verify(str(storing), 0)
+    name = f"pair {rows.loc[one, 'pair_id']}: is in a shard of split rejected, but belongs in"
+    assert f"{name} one of split {rows.loc[one, 'split']}" in faults
+    name = f"pair {rows.loc[other, 'pair_id']}: is in a shard of split rejected, but belongs in"
+    assert f"{name} none, since it was rejected (it is silent)" in faults
 
 
 def test_a_run_that_is_not_done(run):
