@@ -128,7 +128,7 @@ class Sounds:
             state = pairs.score_part(pairs.render_part(part, self.work), self.work)
             state = pairs.clap_part(state, self.work) if clap else state
             for item, (rendered, made) in zip(part.items, state["scenes"]):
-                made = [pair for pair in made if pair.source is not None and pair.reason is None]
+                made = [pair for pair in made if pair.source is not None and pair.reason is None and not pair.noop]
                 good = [pair for pair in made if not any(rule.broken_by(pair) for rule in self.work.rules)]
                 bad = [("wrong label", *_relabelled(rendered, pair, labels)) for pair in good]
                 bad += [(defect, rendered, spoilt) for pair in good for defect in FINISHED if (spoilt := _spoilt(defect, pair))]
@@ -186,7 +186,9 @@ def _relabelled(rendered: Rendered, pair: Pair, labels: list[str]) -> tuple[Rend
     wrong = str(generator("wrong label", pair.pair_id).choice(sorted({*labels} - {stem.label for stem in scene.stems})))
     for stem in bad.params["stems"]:
         stem["label"] = wrong if stem["label"] == pair.label else stem["label"]
-    scene.stems[pair.edited[0]].label = wrong
+    for stem in pair.edited:
+        if scene.stems[stem].label == pair.label:
+            scene.stems[stem].label = wrong
     instruct(bad, scene, Labels.read())
     return replace(rendered, scene=scene), bad
 

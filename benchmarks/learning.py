@@ -42,13 +42,13 @@ def misled(editor: Editor, **settings):
 
 
 def samples(run: str, split: str, most: int) -> Iterator[Sample]:
-    """The first pairs of each edit."""
+    """The first pairs of each edit, of those in which something is to be done."""
     shards, seen = Shards([run], split), Counter()
     for number in range(len(shards)):
         edit = str(shards.edit[number])
-        seen[edit] += 1
-        if edit in EDITS and seen[edit] <= most:
-            yield shards.read(number)
+        if edit in EDITS and seen[edit] < most and not (sample := shards.read(number)).facts["noop"]:
+            seen[edit] += 1
+            yield sample
 
 
 def main() -> None:

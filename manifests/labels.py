@@ -42,12 +42,16 @@ class Labels:
 
     @classmethod
     def read(cls, path: str | Path | None = None) -> "Labels":
-        """The packaged labels and a user's own over them: an entry replaces the one of its name, and takes its synonyms from all others.
+        """The packaged labels and a user's own over them: an entry takes the place of the one of its name, and its synonyms from all others.
+
+        Synonyms and ancestors that it does not give are those of the entry that it takes the place of.
 
         Raises:
             RequestError: the file cannot be read, or an entry is wrong; names the file and the entry.
         """
         packaged, own = _read(PACKAGED), [] if path is None else _read(path)
+        known = {label.name: label for label in packaged}
+        own = [replace(label, **{key: getattr(known[label.name], key) for key in LISTS if label.name in known and not getattr(label, key)}) for label in own]
         taken = {word for label in own for word in (label.name, *label.synonyms)}
         kept = [replace(label, synonyms=tuple(s for s in label.synonyms if s not in taken)) for label in packaged if label.name not in taken]
         return cls([*kept, *own])

@@ -68,6 +68,8 @@ def _change(output: np.ndarray, task: Task) -> tuple[np.ndarray, str]:
     What came (add, replace, transfer), what went (remove), or what is left (extract).
     """
     label = task.facts["label"]
+    if task.facts["noop"]:
+        return output[:, :0], ""
     if task.edit in ("replace", "transfer"):
         recipe = json.loads(task.facts["params"])
         label = recipe["stems"][recipe["edited"][-1]]["label"]

@@ -39,7 +39,7 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
         faults.append(f"edit_spans {said['edit_spans']} are not where its edited stems lie")
     labels = [stem.label for stem in stems if stem.label and stem.role != "other" and stem.nth < 2]
     twice = sorted((stem.onset, stem.nth) for stem in stems if stem.nth and stem.role != "other")
-    if [nth for _, nth in twice] not in ([], [1, 2]):  # of a pair that hears one of the two alone there is one
+    if [nth for _, nth in twice] not in ([], [1, 2]):
         faults.append("sounds of one label are not counted in the order of their onsets")
     if len(set(labels)) < len(labels) and scene.kind != "conversation":  # there a speaker has a piece for each turn
         faults.append(f"two of its stems have one label: {', '.join(labels)}")

@@ -173,7 +173,7 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     found = {clip: found[clip] for clip in dict.fromkeys(scene.stems[i].clip_id for i in used)}
     pair.clip_ids = list(found)
     pair.clips = [{"id": clip, "uri": clips[clip].uri, "license": clips[clip].license, "role": role} for clip, role in found.items()]
-    pair.license = strictest([clip["license"] for clip in pair.clips])
+    pair.license, pair.tier = strictest([clip["license"] for clip in pair.clips]), min((clips[clip].tier for clip in found), key=TIERS.index)
     pair.n_events = len({scene.stems[i].label if scene.stems[i].role == "voice" else i for i in scene.mixture if scene.stems[i].role in HEARD})
     pair.seconds_render = seconds
 

@@ -9,10 +9,10 @@ from manifests.errors import RunError
 from manifests.labels import Labels
 from manifests.part import Part
 from pipeline.config import Config
-from pipeline.lanes import Lane
+from pipeline.lanes import Lane, clashing
 from pipeline.lanes.pieces import Pieces
 from pipeline.lanes.recordings import Recordings, Remixes
-from pipeline.lanes.soundscapes import Soundscapes, clashing
+from pipeline.lanes.soundscapes import Soundscapes
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
 
@@ -54,7 +54,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
     for split in config.splits:
         rows = clips[clips["split"] == split]
         makers = {
-            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, config.seed),
+            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, clashes, config.seed),
             "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
             "remix": Remixes(rows, config.seed, config.clips.clap_label),
             "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),

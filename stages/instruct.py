@@ -8,7 +8,7 @@ from stages.scenes.utterance import Change
 from stages.wordings import wordings
 
 SPEECH = ("speech_delete", "speech_insert", "speech_substitute")
-PLACES = (("at the beginning", "开头", 0.0, 0.4), ("in the middle", "中间", 0.25, 0.75), ("at the end", "结尾", 0.6, 1.0))  # parts of a scene
+PLACES = (("at the beginning", "开头", 0.0, 0.33), ("in the middle", "中间", 0.36, 0.64), ("at the end", "结尾", 0.67, 1.0))  # parts of a scene
 LEVELS = (("loud", "响亮", 15.0, float("inf")), ("quiet", "轻微", float("-inf"), 3.0))  # LU over the background
 CHINESE_ORDINALS = "一二三四五六七八"
 
@@ -45,8 +45,9 @@ def _names(labels: Labels, x: str, y: str, several: bool = False) -> dict[str, s
     """What fills the places of a wording that name sounds."""
     one, other = labels[x], labels[y]
     many = several and one.plural is not None
-    return {"label": x, "other": y, "x": one.plural if many else one.phrase, "y": other.phrase, "the": f"the {one.plural if many else one.count}",
-            "count": one.count, "zh": one.zh, "zh_y": other.zh}
+    the = f"the {one.plural}" if many else f"{'every' if several else 'the'} {one.count}"
+    return {"label": x, "other": y, "x": one.plural if many else one.phrase, "y": other.phrase, "the": the, "count": one.count,
+            "zh": one.zh, "zh_y": other.zh}
 
 
 def _put(pair: Pair, manners: dict[str, dict[str, str]], names: dict[str, str]) -> None:

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 
 from manifests.chance import Ring, key, mix
-from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane
+from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane, clash
 
 
 class Pieces:
     """Scenes of one piece's tracks, of one split's clips."""
 
-    def __init__(self, rows: pd.DataFrame, seed: int):
-        self.seed = seed
+    def __init__(self, rows: pd.DataFrame, clashes: np.ndarray, seed: int):
+        self.seed, self.clashes = seed, clashes
         tracks = rows[rows["role"] == "track"]
         self.second = {(r.piece, r.part): r.Index for r in tracks[tracks["variant"] == 1].itertuples()}
         self.tracks = tracks[tracks["variant"] == 0]
@@ -60,7 +60,8 @@ class Pieces:
             open_ = np.flatnonzero(found < 0)
             at = self.ring.pick(np.zeros(len(open_), int), mix(lane.scenes[scene[open_]], key("absent"), subject[open_], attempt))
             for place, row in zip(open_, self.tracks.index[at]):
-                if code[row] not in code[[clip for clip in lane.clips[scene[place]] if clip >= 0]].to_numpy():
+                there = code[[clip for clip in lane.clips[scene[place]] if clip >= 0]].to_numpy()
+                if not clash(code[row], there, self.clashes).any():
                     found[place] = row
         return found
 

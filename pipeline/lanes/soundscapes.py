@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from manifests.chance import Ring, key, mix, uniform
-from manifests.labels import Labels
 from pipeline.config import Config
-from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane
+from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane, clash
 from stages.scenes.soundscape import PAUSE
 
 
@@ -74,7 +73,7 @@ class Soundscapes:
 
     def _clear(self, codes: np.ndarray, taken: np.ndarray) -> np.ndarray:
         """Whether no label of taken (scenes, labels) could be meant by that of codes (scenes,), or the other way round."""
-        return ~np.isin(codes[:, None] * np.int64(2**32) + taken, self.clashes).any(axis=1)
+        return ~clash(codes[:, None], taken, self.clashes).any(axis=1)
 
     def _twice(self, rows: np.ndarray) -> np.ndarray:
         """Whether the label of a scene's anchor is that of its last clip too."""
@@ -112,9 +111,10 @@ class Soundscapes:
         return rows, codes
 
     def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
-        """For each pair a clip of a label that its scene has not; -1 where none was found."""
+        """For each pair a clip of a label that its scene has not; -1 where none was found, and where nobody knows what the background holds."""
         drawn = mix(lane.scenes[scene], key("absent"), subject)
-        return self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)[0]
+        found = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)[0]
+        return np.where(self.codes[lane.clips[scene, 0]] < 0, -1, found)
 
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit.
@@ -131,13 +131,6 @@ class Soundscapes:
             other, _ = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
-
-
-def clashing(names: list[str], labels: Labels) -> np.ndarray:
-    """Pairs of labels by their places in `names`, first · 2³² + second, of which a sentence that names one could mean the other."""
-    place = {name: n for n, name in enumerate(names) if name}
-    found = [(n, place[other]) for name, n in place.items() for other in labels.family(name) if other in place]
-    return np.unique([a * 2**32 + b for pair in found for a, b in (pair, pair[::-1])]).astype(np.int64)
 
 
 def _emit(scenes: np.ndarray, rows: np.ndarray, twice: np.ndarray, level: list[int], count: int) -> Lane:

@@ -7,7 +7,7 @@ from manifests.scene import Scene, Stem
 
 SNR_DB = (10.0, 5.0, -5.0, 25.0)  # mean, deviation, least, most; LU over the background (MMEdit's recipe)
 FADE = (0.010, 0.100)  # s (Scaper, MMEdit)
-PAUSE = 0.25  # s, at least, between two sounds of one label
+PAUSE = 1.5  # s, at least, between two sounds of one label: longer than what lies between the strokes of one
 
 
 def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, Clip], chance: np.random.Generator, *,
@@ -19,7 +19,7 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
         background: at least as long as the scene.
         events: each shorter than the scene; the first is the one that the scene was made for.
         others: by index of `events`, what may come in an event's place, at the same loudness.
-        chance: the scene's generator. What is drawn for an event does not depend on later events or on `others`.
+        chance: the scene's generator. What is drawn for an event does not depend on `others`, nor on later events but where `twice`.
         overlap: share of the events that are made to overlap the first in time.
         twice: the last event is another of the first's label; one of them is heard after the other.
 

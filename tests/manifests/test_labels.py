@@ -185,3 +185,11 @@ def test_a_family_is_a_label_with_all_that_it_is_a_kind_of(labels):
 def test_a_family_of_a_circle_ends(tmp_path):
     mine = Labels.read(own(tmp_path, "zig: {phrase: a zig, ancestors: [Zag]}\nzag: {phrase: a zag, ancestors: [zig, No_Entry]}"))
     assert mine.family("zig") == mine.family("zag") == {"zig", "zag", "no entry"}
+
+
+def test_an_own_entry_keeps_the_synonyms_and_ancestors_that_it_does_not_give(tmp_path):
+    own = tmp_path / "labels.yaml"
+    own.write_text("dog bark: {phrase: a hound barking}\nrain: {phrase: the wet, synonyms: [drizzling]}\n")
+    labels, packaged = Labels.read(own), Labels.read()
+    assert labels["barking"].phrase == "a hound barking" and labels["dog bark"].ancestors == packaged["dog bark"].ancestors
+    assert labels.clash("dog bark", "animal") and labels["rain"].synonyms == ("drizzling",)

@@ -25,7 +25,7 @@ def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: in
     table = pd.DataFrame(rows, columns=["role", "label", "piece", "part", "variant"])
     table["clip_id"] = [f"{key:016x}" for key in mix(99, np.arange(first, first + len(table)))]
     table["uri"] = table["piece"].where(table["piece"] != "", table["clip_id"])
-    return table.assign(group="", speaker="", source=0, editable=0, leak_db=None, duration=30.0)
+    return table.assign(group="", speaker="", source=0, editable=0, leak_db=None, duration=np.where(table["role"] == "event", 3.0, 30.0))
 
 
 def config(**changes) -> Config:
@@ -82,7 +82,7 @@ def test_whole_scenes_stand_in_one_part_of_one_split_no_larger_than_a_shard(rows
 
 def test_scenes_have_two_to_four_siblings_and_share_clips(rows):
     siblings = rows.groupby("scene_id").size()
-    assert siblings.max() <= 4 and siblings.between(2, 4).mean() > 0.95
+    assert siblings.max() <= 4 and siblings.between(2, 4).mean() > 0.9
     assert (rows.groupby("scene_id")["clip_ids"].agg(lambda lists: len({tuple(c) for c in lists})) == 1).all()
 
 
@@ -166,7 +166,7 @@ def test_any_sources_give_a_plan_or_one_line(events, labels, backgrounds, pieces
     settings_ = config(edits={"remove": count, "replace": count}, missing="skip")
     lacking: list[str] = []
     rows = planned(clips(events, labels, backgrounds, pieces), settings_, lacking)
-    assert rows["pair_id"].is_unique and all(len(set(labels)) == len(labels) for labels in rows["labels"])
+    assert rows["pair_id"].is_unique and all(len(set(labels[:-1])) == len(labels) - 1 for labels in rows["labels"])
     made = rows.groupby("edit").size()
     if not lacking:
         assert made["remove"] == count and made["replace"] >= 0.9 * count
@@ -217,13 +217,13 @@ def test_what_is_heard_twice_fits_into_the_scene_one_after_the_other():
     known = table.set_index("clip_id")["duration"]
     rows = planned(table, config(edits={"remove": 1500}))
     twice = rows[[len(set(labels)) < len(labels) for labels in rows["labels"]]]
-    assert len(twice) > 100 and all(known[row.clip_ids[1]] + known[row.clip_ids[-1]] <= 9.75 for row in twice.itertuples())
+    assert len(twice) > 60 and all(known[row.clip_ids[1]] + known[row.clip_ids[-1]] <= 8.5 for row in twice.itertuples())
 
 
 def test_most_pairs_have_another_labelled_event():
     rows = soundscapes()
     for edit in ("remove", "extract", "replace"):
-        others = [len(labels) > 2 for labels in rows["labels"][rows["edit"] == edit]]
+        others = [len(set(labels[1:])) > 1 for labels in rows["labels"][rows["edit"] == edit]]
         assert np.mean(others) >= 0.8
     assert all(len(labels) == 2 for labels in soundscapes(300, ("remove",), events=[1, 0, 0, 0], repeats=0)["labels"])
 

@@ -61,10 +61,10 @@ def told(edit: str, x: str = "dog bark", y: str = "church bell", split: str = "t
     return pair
 
 
-def twice(edit: str, subject: int, first: int = 1, split: str = "train") -> Pair:
-    """An edit in a scene that hears a dog bark as its stems 1 and 2, of which `first` comes first."""
+def twice(edit: str, subject: int, first: int = 1, split: str = "train", label: str = "dog bark") -> Pair:
+    """An edit in a scene that hears a label as its stems 1 and 2, of which `first` comes first."""
     stems = [Stem("c", role, label, onset, 0, 2, 0, 0, snr_db=8.0) for role, label, onset in
-             (("background", "rain", 0), ("event", "dog bark", 1), ("event", "dog_bark", 5), ("other", "church bell", 5))]
+             (("background", "rain", 0), ("event", label, 1), ("event", label, 5), ("other", "church bell", 5))]
     stems[1].nth, stems[2].nth, stems[3].place_of = (1, 2, 2) if first == 1 else (2, 1, 2)
     scene = Scene("s", "soundscape", split, 8000, 1, 10, stems)
     pair = Pair("key", "s", edit, "synthetic", "demo", "sound", "en", split, 0)
@@ -128,7 +128,7 @@ def test_wordings_have_no_place_that_is_not_filled():
 
 
 NTH = {"first": 1, "second": 2, "第一": 1, "第二": 2}
-WHERE = {"at the beginning": (0, 4), "开头": (0, 4), "in the middle": (2.5, 7.5), "中间": (2.5, 7.5), "at the end": (6, 10), "结尾": (6, 10)}
+WHERE = {"at the beginning": (0, 3.4), "开头": (0, 3.4), "in the middle": (3.5, 6.5), "中间": (3.5, 6.5), "at the end": (6.6, 10), "结尾": (6.6, 10)}  # apart
 LOUD = {" loud ": (15, 99), "响亮": (15, 99), " quiet ": (-99, 3), "轻微": (-99, 3)}
 
 
@@ -164,6 +164,11 @@ def test_a_bare_label_means_all_that_bear_it(edit):
     pair = twice(edit, 1)
     assert pair.edited == [1, 2] and not any(word in text for text in pair.instructions for word in NTH)
     assert any("dogs barking" in text for text in pair.instructions)
+
+
+def test_two_of_what_has_no_plural_are_all_meant():
+    pair = twice("remove", 1, label="zorp")
+    assert "Take every zorp out of this recording." in pair.instructions and not any("the zorp" in text for text in pair.instructions)
 
 
 def test_what_is_not_there_is_named_and_nothing_else_is_said():

@@ -59,8 +59,9 @@ def test_an_edit_of_the_whole_has_no_outside():
     assert said["outside_db"] is None and said["inside_db"] is not None
 
 
-def test_of_a_pair_in_which_nothing_is_to_be_done_only_what_was_done_is_told():
-    pair = task("remove", GROUND, GROUND, [[0.0, 0.0]])
+@pytest.mark.parametrize("edit", ["remove", "replace"])
+def test_of_a_pair_in_which_nothing_is_to_be_done_only_what_was_done_is_told(edit):
+    pair = task(edit, GROUND, GROUND, [[0.0, 0.0]], edited=[])
     pair.facts["noop"] = True
     untouched, touched = scores(GROUND, pair), scores(GROUND + EVENT, pair)
     assert untouched["si_sdr_db"] is touched["si_sdr_db"] is None and untouched["inside_db"] is None
