@@ -22,6 +22,7 @@ from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
 from pipeline import commit, engines, finish, pairs, plan, probe, report, run
 from pipeline.config import Config
+from pipeline.guard import Guard
 from pipeline.lease import Lease, check_free
 from pipeline.shares import shares
 from pipeline.sources import Listing, clip_parts, list_sources, windows
@@ -140,7 +141,8 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking, "made_of": made_of})
     work = pair_work(config, storage.root)
-    _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs")
+    guard = Guard(storage, config.filters.stop) if config.filters.stop else None
+    _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs", guard)
     lease.update()  # a driver that lost its run must not finish it
     kept = finish.finish(storage, len(parts))
     report.write(storage)
@@ -246,15 +248,20 @@ def pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Itera
         yield part
 
 
-def _run(kind: str, parts: Iterator[Part], count: int, total: int, steps: list[run.Step], work, storage: Storage, item_id, unit: str) -> None:
-    """Run the parts that have no record yet, with a progress bar."""
+def _run(kind: str, parts: Iterator[Part], count: int, total: int, steps: list[run.Step], work, storage: Storage, item_id, unit: str,
+         guard: Guard | None = None) -> None:
+    """Run the parts that have no record yet, with a progress bar; the guard sees all records."""
     done = commit.records(storage, kind)
+    for number, record in done.items() if guard else ():
+        guard.see(number, record)
     with tqdm(total=total, unit=" " + unit.rstrip("s"), desc=kind, initial=sum(r[unit] for r in done.values()), file=sys.stderr,
               mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
         missing = (part for part in parts if part.number not in done)
         if len(done) < count:
-            for _, record in run.run_parts(missing, steps, work, item_id):
+            for part, record in run.run_parts(missing, steps, work, item_id):
                 bar.update(record[unit])
+                if guard:
+                    guard.see(part.number, record)
 
 
 def _identity(config: Config, listing: Listing, clips_identity: str | None) -> str:

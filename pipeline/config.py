@@ -134,6 +134,13 @@ class Edit(Strict):
     pairs: int = Field(ge=0)
 
 
+class Stop(Strict):
+    """When a build gives up: an edit stands in that many parts, and a smaller share of its pairs there was kept."""
+
+    kept: float = Field(0.5, ge=0, le=1)
+    parts: int = Field(20, ge=1)
+
+
 class Filters(Strict):
     rules: list[Rule] = [
         Rule(score="target_peak_dbfs", min=-60.0, max=-0.9),
@@ -149,6 +156,7 @@ class Filters(Strict):
         Rule(score="clap_background", max=0.25),
     ]
     store_rejected: bool = False
+    stop: Stop | None = Stop()
 
 
 class Split(Strict):
@@ -195,7 +203,7 @@ class Stages(Strict):
 
 
 class Config(Strict):
-    """A whole run. `resources` is not part of a run's identity: it changes no byte."""
+    """A whole run. `resources` and `filters.stop` are not part of a run's identity: they change no byte."""
 
     seed: int = Field(0, ge=0)
     audio: Audio = Audio()
@@ -277,8 +285,8 @@ class Config(Strict):
         return {kind: engine for kind, engine in named.items() if engine is not None}
 
     def identity(self) -> dict:
-        """All of it that decides the bytes of a run: not how many items an engine takes at once, nor where it runs."""
-        return _without(self.model_dump(mode="json", exclude={"resources"}), ("batch", "device"))
+        """All of it that decides the bytes of a run: not how many items an engine takes at once, nor where it runs, nor when it gives up."""
+        return _without(self.model_dump(mode="json", exclude={"resources": True, "filters": {"stop"}}), ("batch", "device"))
 
 
 def _without(value: Any, names: tuple[str, ...]) -> Any:

@@ -88,6 +88,9 @@ def refusal(tmp_path, capsys):
     ({"resources": {"render": {"actors": 0}}}, "resources.render.actors", "1"),
     ({"resources": {"clap": {"gpus": 0.5}}}, "resources.clap", "gpus needs actors"),
     ({"filters": {"rules": [{"score": "snr_db", "min": "low"}]}}, "filters.rules.0.min", "number"),
+    ({"filters": {"stop": {"kept": 50}}}, "filters.stop.kept", "1"),
+    ({"filters": {"stop": {"parts": 0}}}, "filters.stop.parts", "1"),
+    ({"filters": {"stop": "never"}}, "filters.stop", "dictionary"),
     ({"filters": {"rules": [{"score": "snr_db"}]}}, "filters.rules.0", "neither min, max nor equals"),
 ])
 def test_a_wrong_value_is_told_with_its_key_and_what_would_be_right(write, refusal, changes, key, right):
@@ -106,6 +109,8 @@ def test_a_wrong_value_is_told_with_its_key_and_what_would_be_right(write, refus
     ({"clips": {"floordb": 3}}, "clips.floordb", "floor_db"),
     ({"edits": {"add": {"pair": 3}}}, "edits.add.pair", "pairs"),
     ({"filters": {"rule": []}}, "filters.rule", "rules"),
+    ({"filters": {"stop": {"keep": 0.5}}}, "filters.stop.keep", "kept"),
+    ({"filters": {"store_reject": True}}, "filters.store_reject", "store_rejected"),
     ({"filters": {"rules": [{"score": "snr_db", "mim": 1}]}}, "filters.rules.0.mim", "min"),
     ({"split": {"train": 0.8, "valid": 0.1, "test": 0.1}}, "split.valid", "val"),
     ({"shards": {"pair": 64}}, "shards.pair", "pairs"),
@@ -203,12 +208,13 @@ def test_paths_are_relative_to_the_configuration(write, tmp_path, monkeypatch):
         str(tmp_path / "sounds"), str(tmp_path.parent / "speech.csv"), "/abs/x.csv", "/home/someone/mine", "s3://bucket/x"]
 
 
-def test_identity_has_all_but_resources(write):
+def test_identity_has_all_but_resources_and_when_to_stop(write):
     one = load(write(seed=1)).identity()
+    assert one == load(write(seed=1, filters={"stop": None})).identity() == load(write(seed=1, filters={"stop": {"kept": 0.1, "parts": 2}})).identity()
     assert one == load(write(seed=1, resources={"render": {"cpus": 2, "actors": 3}})).identity()
     for changes in ({"seed": 2}, {"edits": {"add": 4}}, {"split": {"train": 0.6, "val": 0.2, "test": 0.2}}, {"clips": {"floor_db": 21.0}},
                     {"filters": {"rules": []}}, {"missing": "skip"}, {"shards": {"pairs": 65}}, {"audio": {"seconds": 9.0}},
-                    {"licenses": {"allow": ["cc0-1.0"]}}):
+                    {"licenses": {"allow": ["cc0-1.0"]}}, {"filters": {"store_rejected": True}}):
         assert load(write(seed=1) if not changes else write({"seed": 1, **changes})).identity() != one
 
 
