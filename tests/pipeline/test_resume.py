@@ -12,7 +12,7 @@ import yaml
 from recordings import configuration
 
 LARGE = {"edits": {"add": 80, "remove": 80, "extract": 80, "replace": 40}, "shards": {"pairs": 8},
-         "filters": {"rules": [{"score": "local_snr_db", "min": 0.0}], "store_rejected": True}}
+         "filters": {"rules": [{"score": "local_snr_db", "min": 0.0}], "store_rejected": True, "stop": None}}
 
 
 def shards(run: pathlib.Path) -> list:
