@@ -130,13 +130,14 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     clips = with_splits(clips, config.splits, config.seed)
     write_table(storage, "clips/clips.parquet", pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False))
     lacking: list[str] = []
-    table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, identity[:8], lacking, Labels.read(config.labels))
+    labels = Labels.read(config.labels)
+    table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, identity[:8], lacking, labels)
     for line in lacking:
         print(f"left out: {line}", file=sys.stderr)
     if not len(table):
         raise RunError("nothing to make: every edit was left out")
     write_table(storage, "plan.parquet", table)
-    made_of = list(shares(table.to_pandas(), clips, Labels.read(config.labels)))
+    made_of = list(shares(table, clips, labels))
     print(*made_of, sep="\n", file=sys.stderr)
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking, "made_of": made_of})

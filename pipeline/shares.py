@@ -2,31 +2,46 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from manifests.labels import Labels
 
 TOLD_APART = ("remove", "extract", "replace")  # edits that want another sound to be confused with
 
 
-def shares(plan: pd.DataFrame, clips: pd.DataFrame, labels: Labels) -> Iterator[str]:
+def shares(plan: pa.Table, clips: pd.DataFrame, labels: Labels) -> Iterator[str]:
     """A line for each thing that was asked for in `scenes`.
 
     Args:
-        plan: rows of plan.parquet.
+        plan: plan.parquet.
         clips: of the run; columns clip_id and label.
         labels: what labels mean.
     """
-    names = dict(zip(clips["clip_id"], (labels[label].name for label in clips["label"])))
-    heard = plan["clip_ids"].map(lambda ids: [names[clip] for clip in ids])
-    scenes = heard[(plan["kind"] == "soundscape") & ~plan["scene_id"].duplicated()].map(lambda found: found[1:])  # without their backgrounds
-    if len(scenes):
-        events = scenes.map(set).map(len).value_counts(normalize=True)
-        told = ", ".join(f"{events.get(count, 0):.0%}" for count in range(1, max(5, events.index.max() + 1)))
-        yield f"{len(scenes)} soundscapes: {told} with 1, 2, 3, 4 sounds; {(scenes.map(set).map(len) < scenes.map(len)).mean():.0%} with one of them twice"
-    about = plan["edit"].isin(TOLD_APART) & plan["kind"].isin(("soundscape", "piece"))
+    rows = plan.select(["scene_id", "kind", "edit", "noop"]).to_pandas()
+    sounds, different = _heard(plan["clip_ids"].combine_chunks(), (rows["kind"] == "soundscape").to_numpy(), clips, labels)
+    scene = ((rows["kind"] == "soundscape") & ~rows["scene_id"].duplicated()).to_numpy()
+    if scene.any():
+        events = np.bincount(different[scene], minlength=5)[1:] / scene.sum()
+        yield (f"{scene.sum()} soundscapes: {', '.join(f'{share:.0%}' for share in events)} with 1, 2, 3, 4 sounds; "
+               f"{(different < sounds)[scene].mean():.0%} with one of them twice")
+    about = (rows["edit"].isin(TOLD_APART) & rows["kind"].isin(("soundscape", "piece"))).to_numpy()
     if about.any():
-        others = [len({name for name in found[kind == "soundscape" :] if name}) > 1 for found, kind in zip(heard[about], plan["kind"][about])]
-        yield f"{', '.join(edit for edit in TOLD_APART if edit in set(plan['edit'][about]))}: {sum(others) / len(others):.0%} beside another labelled sound"
-    if (possible := about & (plan["edit"] != "extract")).any():
-        yield f"remove, replace: {plan['noop'][possible].mean():.1%} name a sound that is not there"
+        there = set(rows["edit"][about])
+        yield f"{', '.join(edit for edit in TOLD_APART if edit in there)}: {(different > 1)[about].mean():.0%} beside another labelled sound"
+    if (possible := about & (rows["edit"] != "extract").to_numpy()).any():
+        yield f"remove, replace: {rows['noop'][possible].mean():.1%} name a sound that is not there"
+
+
+def _heard(lists: pa.ListArray, grounded: np.ndarray, clips: pd.DataFrame, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """How many labelled sounds each row's clips are, and of how many labels; where it is `grounded`, without the first."""
+    meant = {label: labels[label].name for label in clips["label"].unique()}
+    codes, names = pd.factorize(clips["label"].map(meant))
+    codes = np.where(names[codes] == "", -1, codes)[pd.Index(clips["clip_id"]).get_indexer(lists.flatten().to_pandas())]
+    lengths = np.diff(lists.offsets.to_numpy())
+    row = np.repeat(np.arange(len(lists)), lengths)
+    first = np.arange(len(row)) == np.repeat(np.cumsum(lengths) - lengths, lengths)
+    heard = (codes >= 0) & ~(first & grounded[row])
+    distinct = np.unique(row[heard] * np.int64(len(names)) + codes[heard]) // max(1, len(names))
+    return np.bincount(row[heard], minlength=len(lists)), np.bincount(distinct, minlength=len(lists))

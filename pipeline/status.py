@@ -76,8 +76,9 @@ def planned(config: Config, root: str) -> str:
     exact = run.exists("clips/clips.parquet") and _same_clips(open_run(root)[1]["configuration"], config.model_dump(mode="json"))
     if exact:
         clips = with_splits(read_table(run, "clips/clips.parquet").to_pandas(), config.splits, config.seed)
-        table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, "0" * 8, lacking, Labels.read(config.labels))
-        rows = table.to_pandas()
+        labels = Labels.read(config.labels)
+        table = plan.plan(clips.assign(key=keys(clips["clip_id"])), config, "0" * 8, lacking, labels)
+        rows = table.select(["edit", "split", "part"]).to_pandas()
         counts = rows.groupby(["edit", "split"]).size().to_dict()
         shards = rows["part"].nunique()
     else:
@@ -88,7 +89,7 @@ def planned(config: Config, root: str) -> str:
     lines = [f"  {'edit':18}" + "".join(f"{split:>9}" for split in config.splits)]
     lines += [f"  {edit:18}" + "".join(f"{counts.get((edit, split), 0):>9}" for split in config.splits) for edit in config.wanted]
     lines.append(f"  {total} pairs in about {shards} shards, about {size / 1e9:.2f} GB of FLAC at most")
-    lines += [f"  {line}" for line in shares(rows, clips, Labels.read(config.labels))] if exact else []
+    lines += [f"  {line}" for line in shares(table, clips, labels)] if exact else []
     lines.append("  exact: the run's clips were read" if exact else "  at most: there are no clips of this configuration yet, so this is what it asks for")
     return "\n".join([*lines, *(f"  left out: {line}" for line in lacking)])
 

@@ -35,4 +35,7 @@ def clashing(names: list[str], labels: Labels) -> np.ndarray:
 
 def clash(one: np.ndarray, other: np.ndarray, clashes: np.ndarray) -> np.ndarray:
     """Whether labels that broadcast, by their codes, are among `clashing`; a code below 0 is no label's."""
-    return np.isin(one * np.int64(2**32) + other, clashes)
+    pairs = np.asarray(one * np.int64(2**32) + other)
+    if not len(clashes):
+        return np.zeros(pairs.shape, bool)
+    return clashes[np.minimum(np.searchsorted(clashes, pairs), len(clashes) - 1)] == pairs

@@ -140,14 +140,13 @@ def _emit(scenes: np.ndarray, rows: np.ndarray, twice: np.ndarray, level: list[i
     """
     used: dict[int, int] = {}
     scene, subject = [], []
-    for i, (clips, n) in enumerate(zip(rows.tolist(), level)):
+    for i, (clips, n, held, again) in enumerate(zip(rows.tolist(), level, (rows >= 0).sum(axis=1).tolist(), twice.tolist())):
         if len(scene) >= count:
             break
         if clips[0] < 0:
             continue
         found = 0
-        columns = list(range(1, sum(clip >= 0 for clip in clips)))
-        for column in [1, *columns[:0:-1]] if twice[i] else columns:
+        for column in (1, *range(held - 1, 1, -1)) if again else range(1, held):
             clip = clips[column]
             if found < EDITED and used.get(clip, 0) <= n:
                 used[clip] = used.get(clip, 0) + 1

@@ -1,6 +1,7 @@
 """The shares of a plan are counted as they are."""
 
 import pandas as pd
+import pyarrow as pa
 
 from manifests.labels import Labels
 from pipeline.shares import shares
@@ -13,8 +14,8 @@ def row(edit: str, scene: str, clips: str, kind: str = "soundscape", noop: bool 
 
 
 def test_what_is_planned_is_counted():
-    plan = pd.DataFrame([row("remove", "1", "ga"), row("extract", "1", "ga"), row("remove", "2", "gab", noop=True), row("extract", "3", "gabc"),
-                         row("add", "4", "gabd"), row("remove", "5", "ab", "piece"), row("speech_delete", "6", "g", "utterance")])
+    plan = pa.Table.from_pylist([row("remove", "1", "ga"), row("extract", "1", "ga"), row("remove", "2", "gab", noop=True), row("extract", "3", "gabc"),
+                                 row("add", "4", "gabd"), row("remove", "5", "ab", "piece"), row("speech_delete", "6", "g", "utterance")])
     assert list(shares(plan, CLIPS, Labels.read())) == [
         "4 soundscapes: 25%, 50%, 25%, 0% with 1, 2, 3, 4 sounds; 25% with one of them twice",  # scene 3: barking is a dog bark
         "remove, extract: 60% beside another labelled sound",
@@ -23,4 +24,4 @@ def test_what_is_planned_is_counted():
 
 
 def test_of_speech_alone_nothing_is_told():
-    assert list(shares(pd.DataFrame([row("speech_delete", "6", "g", "utterance")]), CLIPS, Labels.read())) == []
+    assert list(shares(pa.Table.from_pylist([row("speech_delete", "6", "g", "utterance")]), CLIPS, Labels.read())) == []
