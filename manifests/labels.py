@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from manifests.errors import RequestError
-from manifests.strict import nearest
+from manifests.strict import nearest, read_yaml
 
 PACKAGED = Path(__file__).with_name("labels.yaml")
 LISTS = ("synonyms", "ancestors")
@@ -85,13 +85,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 def _read(path: str | Path) -> list[Label]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            entries = yaml.load(file, _Loader)
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none
-        raise RequestError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    entries = read_yaml(path, _Loader)
     if not isinstance(entries, dict):
         raise RequestError(f"{path}: a labels file is a table such as 'dog bark: {{phrase: a dog barking}}'")
     labels, owners = [_label(f"{path}: {' '.join(str(name).split())}: ", name, entry) for name, entry in entries.items()], {}

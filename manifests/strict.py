@@ -5,6 +5,7 @@ import difflib
 import types
 import typing
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -37,16 +38,25 @@ def load(path: str, overrides: Iterable[str], kind: type[Kind], keys: Callable[[
     Raises:
         RequestError: naming the file and the key, and what would be right.
     """
+    value = read_yaml(path)
+    if not isinstance(value, dict):
+        raise RequestError(f"{path}: a configuration is a table of keys such as {', '.join(list(kind.model_fields)[:2])}")
+    return _checked(value, overrides, kind, f"{path}: ", keys, tags)
+
+
+def read_yaml(path: str | Path, loader: type = yaml.SafeLoader) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        RequestError: it cannot be read, or is no YAML; names it.
+    """
     try:
         with open(path, encoding="utf-8") as file:
-            value = yaml.safe_load(file)
+            return yaml.load(file, loader)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none
         raise RequestError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict):
-        raise RequestError(f"{path}: a configuration is a table of keys such as {', '.join(list(kind.model_fields)[:2])}")
-    return _checked(value, overrides, kind, f"{path}: ", keys, tags)
 
 
 def checked(overrides: Iterable[str], kind: type[Kind]) -> Kind:
