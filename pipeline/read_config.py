@@ -50,5 +50,6 @@ def _keys_at(place: list[str]) -> set[str]:
     """The keys that may be meant at a place: of the whole, of a source, or all."""
     if len(place) == 1:
         return set(Config.model_fields)
-    models = [Folder, Manifest, Soundfont, Espeak] if place[0] == "sources" else [Config, *Strict.__subclasses__()]
+    ours = [kind for kind in Strict.__subclasses__() if kind.__module__ == Config.__module__]  # a training's, where it is imported too, are not meant
+    models = [Folder, Manifest, Soundfont, Espeak] if place[0] == "sources" else ours
     return {key for model in models for key in model.model_fields} | set(Gates.__dataclass_fields__) | set(Rule.__dataclass_fields__)
