@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--pairs", type=int, default=60, help="of each edit")
     parser.add_argument("--steps", type=int, help="of the sampler; as the model has it")
-    parser.add_argument("--shift", type=float, default=1.0, help="of its times")
+    parser.add_argument("--shift", type=float, help="of its times; as the model has it")
     options = parser.parse_args()
     editor, settings = Editor.from_pretrained(options.model), {"steps": options.steps, "shift": options.shift}
     systems = {"model": editing(editor, **settings), "model, wrong instruction": misled(editor, **settings), **BASELINES}

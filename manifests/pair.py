@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from manifests.tables import schema_of
 
-EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute", "extract_speaker", "remove_speaker")
+EDITS = ("add", "remove", "extract", "replace", "transfer", "speech_delete", "speech_insert", "speech_substitute", "extract_speaker", "remove_speaker",
+         "generate")
 LICENSES = ("cc0-1.0", "public-domain", *(f"cc-{terms}-{version}" for terms in ("by", "by-sa", "by-nc", "by-nc-sa", "by-nd", "by-nc-nd")
                                           for version in ("1.0", "2.0", "2.5", "3.0", "4.0")))  # from lax to strict
 
@@ -99,6 +100,11 @@ class Pair(QualityRow):
             "params": json.dumps(self.params, sort_keys=True, allow_nan=False),
             "scores": json.dumps({name: getattr(self, name) for name in SCORES}, sort_keys=True, allow_nan=False),
         }
+
+
+def speaks(sample: dict) -> bool:
+    """Whether a pair, by its KEY.json, is about what is said: then `target_text` is what is said in its target."""
+    return sample["edit"].startswith("speech_") or sample["edit"] == "generate" and json.loads(sample["params"])["stems"][0]["role"] == "speech"
 
 
 SCORES = tuple(f.name for f in fields(QualityRow) if f.type == float | None and not f.name.startswith("seconds_"))

@@ -30,7 +30,7 @@ class Scene:
     """The recipe of a mixture: with its clips at hand, it gives the same samples again."""
 
     scene_id: str
-    kind: str  # soundscape | piece | separated | remix | utterance | conversation
+    kind: str  # soundscape | piece | separated | remix | utterance | conversation | solo
     split: str
     sample_rate: int
     channels: int

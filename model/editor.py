@@ -23,8 +23,8 @@ Audio = np.ndarray | str | Path  # float (channels, samples), or a file
 class Editor:
     """A model that is ready to be asked. What it gives depends on what it is asked and on the seed alone.
 
-    Of all its requests: `steps` and `guidance` are the model's own where they are None; `sampler` and `shift` are those of `flow.sample`; `progress` is called
-    with the steps that are done and all that there are; what is wrong with a request is a RequestError.
+    Of all its requests: `steps`, `guidance` and `shift` are the model's own where they are None; `sampler` and `shift` are those of `flow.sample`; `progress`
+    is called with the steps that are done and all that there are; what is wrong with a request is a RequestError.
     """
 
     def __init__(self, model: AudioOmni, mllm: Mllm):
@@ -64,7 +64,7 @@ class Editor:
 
     def edit(
         self, audio: Audio, instruction: str, *, rate: int | None = None, steps: int | None = None, guidance: float | None = None,
-        source_guidance: float = 1.0, seed: int = 0, sampler: str = "euler", shift: float = 1.0, progress: Progress | None = None,
+        source_guidance: float = 1.0, seed: int = 0, sampler: str = "euler", shift: float | None = None, progress: Progress | None = None,
     ) -> Recording:
         """A recording after what the instruction says, of the same length, rate and channels.
 
@@ -102,7 +102,7 @@ class Editor:
 
     def generate(
         self, text: str, seconds: float | None = None, kind: str = "sound", *, video: np.ndarray | None = None, steps: int | None = None,
-        guidance: float | None = None, seed: int = 0, sampler: str = "euler", shift: float = 1.0, progress: Progress | None = None,
+        guidance: float | None = None, seed: int = 0, sampler: str = "euler", shift: float | None = None, progress: Progress | None = None,
     ) -> Recording:
         """A sound or a piece of music, at the model's rate and channels.
 
@@ -124,7 +124,8 @@ class Editor:
 
     def speak(
         self, text: str, voice: Audio | None = None, *, rate: int | None = None, voice_text: str = "", seconds: float | None = None,
-        steps: int | None = None, guidance: float | None = None, seed: int = 0, sampler: str = "euler", shift: float = 1.0, progress: Progress | None = None,
+        steps: int | None = None, guidance: float | None = None, seed: int = 0, sampler: str = "euler", shift: float | None = None,
+        progress: Progress | None = None,
     ) -> Recording:
         """Speech of a text, at the model's rate and channels.
 
@@ -196,15 +197,16 @@ class _Path:
     """From noise to audio under the settings of a request, window after window."""
 
     def __init__(
-        self, editor: Editor, steps: int | None, guidance: float | None, sampler: str, shift: float, progress: Progress | None, count: int = 1,
+        self, editor: Editor, steps: int | None, guidance: float | None, sampler: str, shift: float | None, progress: Progress | None, count: int = 1,
         source_guidance: float = 1.0,
     ):
         defaults = editor.model.sizes.sampling
         self.model, self.device = editor.model, editor.mllm.device
         self.steps, self.guidance = defaults.steps if steps is None else steps, defaults.guidance if guidance is None else guidance
-        self.sampler, self.shift, self.progress, self.done, self.count = sampler, shift, progress, 0, count
+        self.shift = defaults.shift if shift is None else shift
+        self.sampler, self.progress, self.done, self.count = sampler, progress, 0, count
         self.source_guidance = source_guidance
-        times(self.steps, shift)  # before anything is computed
+        times(self.steps, self.shift)  # before anything is computed
         if sampler not in SAMPLERS:
             raise RequestError(f"there is no sampler {sampler}; there are {', '.join(SAMPLERS)}")
         for scale in (self.guidance, source_guidance):

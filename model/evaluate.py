@@ -15,7 +15,7 @@ from model.evaluation.task import Task
 from model.recording import Recording, fitted, resampled
 from model.training.shards import Sample
 
-ONE_TO_MANY = ("add", "replace", "transfer")  # the target is one of many that would do, so that no waveform is right
+ONE_TO_MANY = ("add", "replace", "transfer", "generate")  # the target is one of many that would do, so that no waveform is right
 METRICS = ("si_sdr_db", "lsd_db", "mr_stft", "inside_db", "outside_db", "sibling", "sibling_chance", "clap", "wer")
 
 System = Callable[[Task], Recording | None]  # None: it is not for this edit; Rejected: it has no output for this pair
@@ -58,14 +58,14 @@ def scores(output: np.ndarray, task: Task, listeners: Listeners = NOBODY, others
     found["sibling"], found["sibling_chance"] = sibling_test(made, task, others) or (None, None)
     audio, label = _change(output, task)
     found["clap"] = listeners.clap(audio, task.rate, label) if listeners.clap and label and audio.any() else None
-    found["wer"] = listeners.wer(output, task) if listeners.wer and task.edit.startswith("speech_") else None
+    found["wer"] = listeners.wer(output, task) if listeners.wer and task.speaks else None
     return found
 
 
 def _change(output: np.ndarray, task: Task) -> tuple[np.ndarray, str]:
     """What is to sound like a label, from the first edited sample to the last, and that label.
 
-    What came (add, replace, transfer), what went (remove), or what is left (extract).
+    What came (add, replace, transfer, generate), what went (remove), or what is left (extract).
     """
     label = task.facts["label"]
     if task.facts["noop"]:
@@ -73,6 +73,8 @@ def _change(output: np.ndarray, task: Task) -> tuple[np.ndarray, str]:
     if task.edit in ("replace", "transfer"):
         recipe = json.loads(task.facts["params"])
         label = recipe["stems"][recipe["edited"][-1]]["label"]
+    if task.edit == "generate":
+        label = "" if task.speaks else task.facts["target_text"]
     places = np.flatnonzero(task.edited())
     if task.edit not in (*ONE_TO_MANY, "remove", "extract") or not len(places):
         return output[:, :0], ""

@@ -104,10 +104,11 @@ class ConditionerSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSizes:
-    """How many steps, and how strong the guidance, where the user does not say."""
+    """How many steps, how strong the guidance, and the shift of the times (`flow.times`), where the user does not say."""
 
     steps: int = 100
     guidance: float = 7.0
+    shift: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,14 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from manifests.errors import RequestError, RunError
-from manifests.storage import Storage
 from model.audio_omni import AudioOmni
 from model.editor import Editor
-from model.folder import CODEC, read_sizes
 from model.mllm import Mllm, Prompt
 from model.recording import resampled
 from model.sizes import Sizes
-from model.training import encode, lora, record, validate
+from model.training import lora, record, validate
 from model.training.average import Average
+from model.training.check import check, left_out
 from model.training.checkpoints import Checkpoints, model_weights
 from model.training.config import TrainConfig
 from model.training.draw import Batch, Draws, collate
@@ -64,39 +63,14 @@ def train(
     return _Training(config, data, Path(folder), init, keys, Group.here(device)).run(report or (lambda values: None))
 
 
-def check(
-    config: TrainConfig, data: dict[str, float], folder: str | Path, init: str | Path | None = None, keys: set[str] | None = None
-) -> tuple[Sizes, Shards, np.ndarray]:
-    """What can be refused before any weight is read: sizes of the model, samples to train on, and how often each is drawn. See `train`."""
-    if (init is None) == (config.model is None):
-        raise RequestError("a model to begin with is given, and the configuration has sizes of a fresh one (model); leave one of the two out" if init else
-                           "the configuration has no sizes (model) of a fresh model, and none to begin with is given (--init MODEL)")
-    if config.lora is not None and init is None:
-        raise RequestError("lora: additions want a model to begin with (--init MODEL)")
-    sizes = config.model or read_sizes(init)
-    if init is None and (sizes.codec["kind"] == "oobleck" or sizes.conditioners.speech_prompt is not None):
-        raise RequestError("model: an oobleck codec has to be trained already, and words to say want a vocabulary: begin with a model that has them "
-                           "(--init MODEL)")
-    encoded = [run for run in data if encode.check(Storage(run), sizes, None if init is None else Path(init) / CODEC)]
-    if encoded and len(encoded) < len(data):
-        raise RequestError(f"--data: {encoded[0]} is encoded and others are not; encode all or none of them")
-    shards = Shards(list(data), "train", keys)
-    record.check(Path(folder), config, data, init, keys, len(shards))
-    weights = np.array(list(data.values()))[shards.run]
-    for column, given in ((shards.edit, config.weights.edits), (shards.domain, config.weights.domains)):
-        for name, weight in given.items():
-            weights[column == name] *= weight
-    if not weights.any():
-        raise RequestError("the weights leave no sample to train on")
-    return sizes, shards, weights
-
-
 class _Training:
     def __init__(self, config: TrainConfig, data: dict[str, float], folder: Path, init: str | Path | None, keys: set[str] | None, group: Group):
         self.config, self.folder, self.group = config, folder, group
         sizes, shards, weights = check(config, data, folder, init, keys)
         model = AudioOmni.from_folder(init) if init is not None else _fresh(sizes, config.seed)
-        _freeze_what_rests(model)
+        speaks = model.conditioners.speech_prompt is not None and bool(weights[shards.speaks].any())
+        if not speaks:
+            _freeze_speech(model)
         if config.lora is not None:
             lora.add(model, config.lora, config.seed)
         asked = sizes.mllm
@@ -106,7 +80,7 @@ class _Training:
         self.draws = Draws(shards, Order(weights, config.seed), sizes, config)
         self.val = self._val(list(data))
         self.objective = Objective(self.model, getattr(torch, config.precision))
-        self.trained = spread(self.objective, group, config.ranks.parallel, config.checkpoint_activations, config.compile)
+        self.trained = spread(self.objective, group, config.ranks.parallel, config.checkpoint_activations, config.compile, unused=speaks)
         weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         self.optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
         self.average = Average(weights, config.ema)
@@ -133,7 +107,8 @@ class _Training:
         if step >= config.steps:
             return self.checkpoints.of(step)
         progress = Progress(self.folder, step, config.steps) if group.first else None
-        told, bad_in_row = Tally(self.draws.shards.damaged), 0
+        shards = self.draws.shards
+        told, bad_in_row = Tally([*shards.damaged, *(why for _, why in left_out(config, self.model.sizes, shards))]), 0
         with unheard():  # by worker processes, which have the loop end them
             batches = iter(self._loader(step))
         self.trained.train()
@@ -207,8 +182,9 @@ class _Training:
         if self.model.sizes.mllm["hear_source"]:
             mono = batch.source.mean(dim=1, keepdim=True).cpu().numpy()
             mono = mono[..., : self.model.sizes.edit_window]
-            heard = [None if without else resampled(one, self.editor.rate, self.mllm.rate)[0] for one, without in zip(mono, batch.without_source.tolist())]
-        return self.mllm.states([Prompt(text, "edit", audio) for text, audio in zip(batch.prompts, heard)])
+            heard = [resampled(one, self.editor.rate, self.mllm.rate)[0] if task == "edit" and not without else None
+                     for one, task, without in zip(mono, batch.tasks, batch.without_source.tolist())]
+        return self.mllm.states([Prompt(*told) for told in zip(batch.prompts, batch.tasks, heard)])
 
     def _tell(self, step: int, told: Tally, progress: Progress | None, report: Callable[[dict], None]) -> None:
         every, values = self.config.every, {}
@@ -269,8 +245,8 @@ def _next(batches: Iterator[Batch]) -> Batch:
         raise RequestError(str(error).strip().splitlines()[-1].removeprefix("manifests.errors.RequestError: ")) from None
 
 
-def _freeze_what_rests(model: AudioOmni) -> None:
-    """What to say is asked of no sample, so that nothing of its conditioner has a gradient but what stands for no speech."""
+def _freeze_speech(model: AudioOmni) -> None:
+    """Where no sample is to say anything, nothing of that conditioner has a gradient but what stands for no speech."""
     if model.conditioners.speech_prompt is not None:
         for name, weight in model.conditioners.speech_prompt.named_parameters():
             weight.requires_grad_(name == "empty")

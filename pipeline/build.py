@@ -98,6 +98,11 @@ def _check_named(config: Config, listing: Listing) -> None:
     labels = len({clip.uri if any_ else clip.label for clip, any_ in zip(named, open_) if not clip.piece and clip.role not in (*spoken, "stem")})
     pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:
+        if edit == "generate":
+            if not (config.labeler or any(clip.label or clip.caption or clip.piece or clip.role == "utterance" or clip.uri in played for clip in named)):
+                raise RequestError(f"edit 'generate' needs sounds with a label or a caption, speech, or pieces of music{under}: give the sources' recordings "
+                                   "labels, or set missing: skip")
+            continue
         if edit.endswith("_speaker"):
             if not any(clip.role == "conversation" for clip in named):
                 raise RequestError(f"edit '{edit}' needs conversations{under}: set conversation: true on a source of speech and name a diarizer, "

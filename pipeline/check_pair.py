@@ -108,6 +108,7 @@ def _edit_faults(edit: str, scene: Scene, source: np.ndarray, target: np.ndarray
         "remove": before - after == edited and after < before,
         "extract": after == edited and edited < before,
         "extract_speaker": after == edited and edited < before,
+        "generate": after == edited and not before,
         "remove_speaker": before - after == edited and after < before,
         "replace": len(edited) == 2 and before ^ after == edited and len(before) == len(after),
         "transfer": len(edited) == 2 and before ^ after == edited and len(before) == len(after),

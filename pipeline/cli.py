@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     select = command("select", _select, "pick pairs of a run by what quality/pairs.parquet says of them",
                      "audioedit select runs/demo --where \"edit == 'remove' and snr_db > 0\" -o keys.parquet")
     select.add_argument("folder", metavar="RUN")
-    select.add_argument("--where", required=True, metavar="EXPR", help="over the columns of quality/pairs.parquet, as pandas.DataFrame.query takes it")
+    select.add_argument("--where", required=True, metavar="EXPR", help="over the columns of quality/pairs.parquet, as pandas.DataFrame.query takes it; "
+                        "pairs of tier demo are picked only where it speaks of tier")
     select.add_argument("-o", dest="output", required=True, metavar="KEYS.parquet", help="ids of the pairs, for train --select and evaluate --select")
     encode = command("encode", _encode, "compute latents and the MLLM's states once, for train; run again, it does what is missing",
                      "audioedit encode runs/tiny/checkpoints/step-00001500 --data runs/demo -o runs/demo-encoded")
@@ -214,7 +215,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _select(options: argparse.Namespace) -> int:
     from pipeline.select import select
 
-    print(f"{options.output}  {select(options.folder, options.where, options.output)} pairs")
+    count, left_out = select(options.folder, options.where, options.output)
+    print(f"{options.output}  {count} pairs" + (f"; {left_out} of tier demo left out, as EXPR does not speak of tier" if left_out else ""))
     return 0
 
 

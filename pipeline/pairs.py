@@ -21,9 +21,9 @@ from stages.edit import edit, sides
 from stages.engines import registry
 from stages.filter import Rule, judge
 from stages.hear import hear
-from stages.instruct import SPEECH, instruct, instruct_noop, instruct_speaker, instruct_speech
+from stages.instruct import SPEECH, instruct, instruct_generate, instruct_noop, instruct_speaker, instruct_speech
 from stages.render import render
-from stages.scenes import conversation, piece, separated, soundscape, utterance
+from stages.scenes import conversation, piece, separated, solo, soundscape, utterance
 from stages.score import quiet_fault, score, score_conversation
 from stages.score_clap import HEARD_AS, score_clap
 from stages.score_speech import score_speech
@@ -32,7 +32,7 @@ from stages.shard import shard
 TAR = "shard.tar"
 REJECTED, REJECTED_TAR = "rejected", "rejected.tar"  # of pairs that broke a rule: what stands in the index in the place of their split, and their shard
 HEARD = ("event", "track", "speech", "voice")  # roles of stems that count as events
-SPOKEN = ("utterance", "conversation")  # kinds of scene that are speech
+SPOKEN = ("utterance", "conversation")  # roles of clips that are speech
 OVER_GROUND = ("soundscape", "remix")  # whose first stem is a background
 REAL = ("separated", "remix")  # kinds of scene in which one side is a recording as it was
 
@@ -99,7 +99,12 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
             if not pair.edited:
                 pair.reason = "this speaker says nothing alone for as long as two cross-fades"
                 continue
-            instruct_speaker(pair, scene) if scene.kind == "conversation" else instruct(pair, scene, work.labels)
+            if scene.kind == "conversation":
+                instruct_speaker(pair, scene)
+            elif name == "generate":
+                instruct_generate(pair, scene, work.labels, item["clips"][scene.stems[0].clip_id])
+            else:
+                instruct(pair, scene, work.labels)
         elif isinstance(change, str):
             pair.reason = change
         else:
@@ -131,6 +136,8 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
         piece.place(scene, clips, others, chance)
     elif kind == "conversation":
         conversation.place(scene, clips[0])
+    elif kind == "solo":
+        solo.place(scene, clips[0], chance)
     elif kind == "separated":
         separated.place(scene, clips, chance)
     else:
@@ -141,10 +148,11 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
 def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:
     clips, first = item["clips"].values(), item["clips"][item["clip_ids"][-1]]
     tier = min((clip.tier for clip in clips), key=TIERS.index)
-    real = item["kind"] in REAL or (item["kind"] in SPOKEN and tier != "demo")
+    spoken = first.role in SPOKEN
+    real = item["kind"] in REAL or ((spoken or item["kind"] == "solo") and tier != "demo")
     return Pair(
         pair_id, item["scene_id"], name, branch="real" if real else "synthetic", tier=tier,
-        domain="sound" if item["kind"] == "soundscape" else first.domain, language=(item["kind"] in SPOKEN and first.language) or "en",
+        domain="sound" if item["kind"] == "soundscape" else first.domain, language=(spoken and first.language) or "en",
         split=item["split"], part=part.number, license=strictest([clip.license for clip in clips]), clip_ids=list(item["clips"]),
     )
 
@@ -165,6 +173,7 @@ def _describe(pair: Pair, scene: Scene, clips: dict[str, Clip], seconds: float) 
     elif scene.kind == "conversation":
         pair.speaker_overlap = about.speaker_overlap
     else:
+        pair.transcribed_by = about.transcribed_by
         pair.params["background_checked"] = bool(scene.stems[0].label) or scene.kind not in OVER_GROUND
         pair.params["snr_db"] = min((snr for i in pair.edited if (snr := scene.stems[i].snr_db) is not None), default=None)
         pair.separation_error_db = about.separation_error_db

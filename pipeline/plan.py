@@ -12,20 +12,21 @@ from pipeline.config import Config
 from pipeline.lanes import Lane, clashing
 from pipeline.lanes.pieces import Pieces
 from pipeline.lanes.recordings import Recordings, Remixes
+from pipeline.lanes.solos import Solos
 from pipeline.lanes.soundscapes import Soundscapes
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
 
 LANES = (("remove", "extract"), ("add", "replace", "transfer"), ("speech_delete", "speech_insert", "speech_substitute"),
-         ("extract_speaker", "remove_speaker"))
+         ("extract_speaker", "remove_speaker"), ("generate",))
 KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "piece", "remix"), "extract": ("soundscape", "piece", "separated"),
-         "replace": ("soundscape",), "transfer": ("piece",),
+         "replace": ("soundscape",), "transfer": ("piece",), "generate": ("solo", "piece"),
          "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",),
          "extract_speaker": ("conversation",), "remove_speaker": ("conversation",)}
 
 NOOPS = ("remove", "replace")
 
-Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances | Conversations
+Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances | Conversations | Solos
 
 SCHEMA = pa.schema([
     ("pair_id", pa.string()), ("scene_id", pa.string()), ("kind", pa.string()), ("split", pa.string()), ("part", pa.int32()),
@@ -37,7 +38,8 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
     """The plan of a run, a row a pair, parts in order.
 
     Args:
-        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, split, piece, part, variant, speaker, editable, leak_db, clap_label, duration.
+        clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, caption, split, piece, part, variant, speaker, editable, leak_db,
+            clap_label, duration.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
         labels: what labels mean: none that could be taken for another stands beside it in a scene.
@@ -57,7 +59,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
             "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, clashes, config.seed),
             "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
             "remix": Remixes(rows, config.seed, config.clips.clap_label),
-            "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),
+            "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed), "solo": Solos(rows, config.seed),
         }
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}

@@ -38,8 +38,8 @@ def train(
     Raises:
         RequestError, RunError: as `model.train.train`; or the cluster has not what is asked for, or the folder no room.
     """
-    from model.train import check
     from model.train import train as alone
+    from model.training.check import check
 
     with _in_words(folder):
         if config.ranks.count == 1 and not address and "RAY_ADDRESS" not in os.environ:

@@ -20,6 +20,8 @@ def sides(scene: Scene, edit: str, stem: int) -> tuple[list[int], list[int], lis
     mixture = scene.mixture
     edited = occurrences(scene, stem)
     rest = [i for i in mixture if i not in edited]
+    if edit == "generate":
+        return [], mixture, mixture
     if edit == "add":
         return rest, mixture, edited
     if edit == "remove":

@@ -1,5 +1,6 @@
 """Instruct: put an edit into words, of which Audio-Omni's own come first. What a wording claims of a scene is so in that scene."""
 
+from manifests.clip import Clip
 from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.scene import Scene
@@ -41,6 +42,28 @@ def instruct_noop(pair: Pair, scene: Scene, labels: Labels, absent: str, present
     pair.source_text = pair.target_text = heard(scene, pair.before)
 
 
+def instruct_generate(pair: Pair, scene: Scene, labels: Labels, clip: Clip) -> None:
+    """As `instruct`, of a pair that makes all of a scene out of silence: what is said, what is played, or what a clip alone is captioned or labelled.
+
+    Args:
+        clip: the scene's first.
+    """
+    pair.label = heard(scene, pair.after)
+    if clip.role == "utterance":
+        text = " ".join(clip.transcript.split())
+        _put(pair, {"generate_speech": {}}, {"x": text})
+    elif scene.kind == "piece":
+        named = [labels[label] for label in dict.fromkeys(scene.stems[i].label for i in pair.after)]
+        _put(pair, {"generate_music": {}}, {"x": listed([label.phrase for label in named]), "zh": "、".join(label.zh for label in named)})
+        text = pair.label
+    else:
+        text = " ".join((clip.caption or clip.label).split())
+        caption = text if text.endswith((".", "!", "?", "。", "!", "?")) else f"{text}."
+        manners = {"generate_caption": {}} if clip.caption else {}
+        _put(pair, manners | ({"generate": {}} if clip.label else {}), {"caption": caption} | _names(labels, clip.label, clip.label))
+    pair.source_text, pair.target_text = "", text
+
+
 def _names(labels: Labels, x: str, y: str, several: bool = False) -> dict[str, str]:
     """What fills the places of a wording that name sounds."""
     one, other = labels[x], labels[y]
@@ -69,8 +92,12 @@ def heard(scene: Scene, stems: list[int]) -> str:
     >>> heard(Scene("", "soundscape", "", 8000, 1, 1, stems), [0, 1, 2, 3])
     'rain, dog and bell'
     """
-    labels = list(dict.fromkeys(scene.stems[i].label for i in stems if scene.stems[i].label))
-    return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))
+    return listed(list(dict.fromkeys(scene.stems[i].label for i in stems if scene.stems[i].label)))
+
+
+def listed(words: list[str]) -> str:
+    """Words in a row: "", "one", "one and another", "one, another and a third"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def instruct_speech(pair: Pair, change: Change) -> None:

@@ -6,6 +6,7 @@
 | remove | all labels | all labels but the event's | further from the event |
 | extract | all labels | the event's label | closer to the event |
 | replace, transfer | all labels | all, the new sound's in the old one's place | mean of closer to the new and further from the old |
+| generate | nothing | its caption, or its labels | none |
 
 What a side holds are the labels of its stems in one phrase, as in `source_text` and `target_text`; a side without a label has no score.
 Edits of speech are about words or voices, which such a model does not know: they have none of these scores.
@@ -26,7 +27,7 @@ from stages.ingest import Gates
 
 PROMPT = "This is a sound of {}."  # as in the model's own zero-shot classification (Wu et al. 2023, LAION-CLAP)
 LABELLED = ("event", "background", "stem")  # roles of clips whose label is held against their sound
-HEARD_AS = ("add", "remove", "extract", "replace", "transfer")  # edits of what has a label
+HEARD_AS = ("add", "remove", "extract", "replace", "transfer", "generate")  # edits of what has a label; of those that speak, none is listened to
 WINDOW = 2.0  # s of a background that are listened to at once
 CLEAR = 0.25  # similarity: a background in which no label of its scene is likelier than this is free of them
 
@@ -67,9 +68,10 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
         _, known = asked.setdefault(name, (audio, []))
         known += [text for text in dict.fromkeys(texts) if text and text not in known]
 
-    made = [(rendered, pair) for rendered, pairs in scenes for pair in pairs if pair.source is not None and pair.edit in HEARD_AS]
+    made = [(rendered, pair) for rendered, pairs in scenes for pair in pairs
+            if pair.source is not None and pair.edit in HEARD_AS and rendered.scene.stems[0].role != "speech"]
     for rendered, pair in made:
-        x, y = _words(rendered, pair) if pair.edited else ("", "")
+        x, y = _words(rendered, pair)
         for side, text in ((pair.source, pair.source_text), (pair.target, pair.target_text)):
             ask(_whole(side), side, text)
             ask(_span(side, pair), _cut(side, pair), x, y)
@@ -83,7 +85,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
     for rendered, pair in made:
         pair.clap_source = like.get((*_whole(pair.source), pair.source_text))
         pair.clap_target = like.get((*_whole(pair.target), pair.target_text))
-        pair.clap_gain = _gain(pair, *_words(rendered, pair), like) if pair.edited else None
+        pair.clap_gain = _gain(pair, *_words(rendered, pair), like)
         if rendered.audio:
             heard = [value for (first, *_), value in like.items() if first == id(rendered)]
             pair.clap_background = max(heard, default=None)
@@ -91,7 +93,9 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
 
 
 def _gain(pair: Pair, x: str, y: str, like: dict[tuple, float]) -> float | None:
-    """How far the edited span moved toward what the instruction asks for; None where it could not be listened to."""
+    """How far the edited span moved toward what the instruction asks for; None where that is nothing, or it could not be listened to."""
+    if not x:
+        return None
     steps = {}
     for text in (x, y):
         before, after = (like.get((*_span(side, pair), text)) for side in (pair.source, pair.target))
@@ -104,7 +108,9 @@ def _gain(pair: Pair, x: str, y: str, like: dict[tuple, float]) -> float | None:
 
 
 def _words(rendered: Rendered, pair: Pair) -> tuple[str, str]:
-    """Labels of the sound that the edit is about and of what takes its place (if nothing does, the same)."""
+    """Labels of the sound that the edit is about and of what takes its place (if nothing does, the same); "" where nothing is edited, or nothing was there."""
+    if not pair.edited or pair.edit == "generate":
+        return "", ""
     stems = rendered.scene.stems
     return stems[pair.edited[0]].label, stems[pair.edited[-1]].label
 

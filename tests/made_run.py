@@ -47,7 +47,7 @@ def pair(key: str, split: str, number: int, rate: int, seconds: float, channels:
     words = [f"{edit.title()} the sound of 'tone {number}'.", f"Please {edit} tone {number}."]
     source, target = (np.round(side * 32767).clip(-32768, 32767).astype(np.int16) for side in (before, after))
     return Pair(
-        pair_id=key, scene_id=f"scene{key}", edit=edit, branch="synthetic", tier="demo", domain="sound", language="en", split=split, part=0, kept=True,
+        pair_id=key, scene_id=f"scene{key}", edit=edit, branch="synthetic", tier="synthetic", domain="sound", language="en", split=split, part=0, kept=True,
         instruction=words[0], instructions=words, label=f"tone {number}", duration_s=seconds, edit_spans=[[first / rate, end / rate]],
         clips=[{"id": "c", "uri": "made", "license": "", "role": "event"}], sample_rate=rate, source=source, target=target)
 

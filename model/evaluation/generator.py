@@ -3,17 +3,29 @@
 import numpy as np
 import torch
 
+from manifests.errors import Rejected
 from model import windows
 from model.editor import Editor
 from model.evaluation.task import Task
 from model.recording import Recording, fitted, groups, resampled
 
 
-def editing(editor: Editor, steps: int | None = None, guidance: float | None = None, seed: int = 0, shift: float = 1.0):
-    """The system that edits the source after the pair's first wording; settings are those of `Editor.edit`."""
+def editing(editor: Editor, steps: int | None = None, guidance: float | None = None, seed: int = 0, shift: float | None = None):
+    """The system that edits the source after the pair's first wording, or makes the target of silence; settings are those of `Editor.edit`.
+
+    It has no output of the length of a target that is longer than what is made at once (Rejected).
+    """
+    settings = {"steps": steps, "guidance": guidance, "seed": seed, "shift": shift}
+    most = editor.model.sizes.latent_frames * editor.model.sizes.downsampling / editor.rate
 
     def edited(task: Task) -> Recording:
-        return editor.edit(task.source, task.facts["instruction"], rate=task.rate, steps=steps, guidance=guidance, seed=seed, shift=shift)
+        if task.edit != "generate":
+            return editor.edit(task.source, task.facts["instruction"], rate=task.rate, **settings)
+        if (seconds := task.target.shape[1] / task.rate) > most:
+            raise Rejected(f"its target is {seconds:.2f} s long, and the model makes {most:.2f} s at once")
+        if task.speaks and editor.model.sizes.conditioners.speech_prompt is not None:
+            return editor.speak(task.facts["target_text"], seconds=seconds, **settings)
+        return editor.generate(task.facts["instruction"], seconds, "music" if task.facts["domain"] == "music" else "sound", **settings)
 
     return edited
 

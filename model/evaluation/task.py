@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from manifests.pair import speaks
 from model.evaluation.distances import Spectra
 
 
@@ -21,6 +22,11 @@ class Task:
     @property
     def edit(self) -> str:
         return self.facts["edit"]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is about what is said."""
+        return speaks(self.facts)
 
     @cached_property
     def wanted(self) -> Spectra:

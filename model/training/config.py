@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from manifests.clip import TIERS
 from manifests.pair import EDITS
 from manifests.strict import Strict
 from model.sizes import Sizes
@@ -55,15 +56,16 @@ class Ranks(Strict):
 class TrainConfig(Strict):
     """A training's configuration.
 
-    `model`: sizes of a fresh model; left out where one is given to begin with. `batch`: samples of a step, of all ranks together, which go through the
-    model in `accumulate` turns. `time_shift` s: s·t / (1 + (s − 1)·t) stands in the place of t, so that above 1 more is learned near the noise, where the
-    instruction alone tells what is wanted. `span_weight`: of the loss inside the edit span, against 1 outside. `warmup`: steps over which the learning rate
-    rises; `cooldown`: the last share of all steps, over which it falls. `ema`: how much of the average a step keeps. `listen`: how many val samples are
-    edited to be heard, in `listen_steps` of the sampler. `copying`: steps after which a model that does no better than copying its input is told of.
-    `bad_steps`: so many steps in a row without a finite gradient end the training.
+    `model`: sizes of a fresh model; left out where one is given to begin with. `tiers`: of the pairs that are trained on. `batch`: samples of a step, of
+    all ranks together, which go through the model in `accumulate` turns. `time_shift` s: s·t / (1 + (s − 1)·t) stands in the place of t, so that above 1
+    more is learned near the noise, where the instruction alone tells what is wanted. `span_weight`: of the loss inside the edit span, against 1 outside.
+    `warmup`: steps over which the learning rate rises; `cooldown`: the last share of all steps, over which it falls. `ema`: how much of the average a step
+    keeps. `listen`: how many val samples are edited to be heard, in `listen_steps` of the sampler (None: as many as the model has). `copying`: steps after
+    which a model that does no better than copying its input is told of. `bad_steps`: so many steps in a row without a finite gradient end the training.
     """
 
     model: Sizes | None = None
+    tiers: list[Literal[TIERS]] = ["real", "synthetic"]
     seed: int = Field(0, ge=0)
     steps: PositiveInt
     batch: PositiveInt = 8
@@ -88,7 +90,7 @@ class TrainConfig(Strict):
     every: Every = Every()
     keep: PositiveInt = 3
     listen: PositiveInt = 4
-    listen_steps: PositiveInt = 25
+    listen_steps: PositiveInt | None = None
     copying: PositiveInt = 2000
     bad_steps: PositiveInt = 20
 

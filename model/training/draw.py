@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from manifests.chance import generator
 from manifests.errors import Rejected, RequestError
+from manifests.pair import speaks
 from model.flow import shifted
 from model.recording import fitted, resampled
 from model.sizes import Sizes
@@ -36,7 +37,9 @@ class Batch(NamedTuple):
     Args:
         keys: of the samples.
         edits: of each.
-        prompts: the wording of each.
+        prompts: what the MLLM reads of each.
+        tasks: which it is then told to be at (`mllm.ROLES`).
+        said: what each is to say, None for nothing.
         source, target: audio, or None.
         latents: of the source, of the target, and the target's deviations, None where the codec has none; each (batch, latent channels, frames).
         states: of the MLLM for each wording (tokens, width), or None.
@@ -51,6 +54,8 @@ class Batch(NamedTuple):
     keys: list[str]
     edits: list[str]
     prompts: list[str]
+    tasks: list[str]
+    said: list[str | None]
     source: Tensor | None
     target: Tensor | None
     latents: tuple[Tensor, Tensor, Tensor | None] | None
@@ -127,6 +132,8 @@ class Draws(Dataset):
         if tensors is None and len(sides) < len(SIDES):
             raise Rejected(f"{sample.key} lacks its source or its target")
         length = facts["samples"] if tensors is not None else max(round(sound.frames * sizes.sample_rate / sound.samplerate) for sound in sides.values())
+        if facts["edit"] == "generate" and length > window and speaks(facts):
+            raise Rejected(f"{sample.key} says more than fits into the model's window of {window / sizes.sample_rate:.1f} s")
         begin = _begin(facts, length, window, chance, sizes.sample_rate) // frame
         weight = _weight(facts, begin, sizes, config.span_weight)
         noise = chance.standard_normal((1, sizes.dit.latent_channels, sizes.latent_frames), np.float32)
@@ -139,11 +146,25 @@ class Draws(Dataset):
                 raise Rejected(f"{sample.key} was not encoded whole")
             states = [tensors[f"states.{wording}"].float()]
             latents = tuple(_frames(tensors.get(name), begin, sizes.latent_frames) for name in ("source", "target", "target_deviation"))
+        text, task, said = asked(facts, wording, sizes)
         return Batch(
-            [sample.key], [facts["edit"]], [facts["instructions"][wording]], audio.get("source"), audio.get("target"), latents, states,
+            [sample.key], [facts["edit"]], [text], [task], [said], audio.get("source"), audio.get("target"), latents, states,
             torch.from_numpy(noise), None if posterior is None else torch.from_numpy(posterior), torch.tensor([t], dtype=torch.float32), weight,
             torch.tensor([bool(without[0])]), torch.tensor([bool(without[1])]), broken,
         )
+
+
+def asked(facts: dict, wording: int, sizes: Sizes) -> tuple[str, str, str | None]:
+    """What the MLLM reads of a sample under one of its wordings, at which task, and what is to be said, as `Editor` asks for it.
+
+    A model with a conditioner for what is to be said is told it there; another only finds it quoted in the wording.
+    """
+    text = facts["instructions"][wording]
+    if facts["edit"] != "generate":
+        return text, "edit", None
+    if sizes.conditioners.speech_prompt is not None and speaks(facts):
+        return "", "speech", facts["target_text"]
+    return text, "music" if facts["domain"] == "music" else "sound", None
 
 
 def collate(batches: list[Batch]) -> Batch:
@@ -163,15 +184,15 @@ def collate(batches: list[Batch]) -> Batch:
 def _begin(facts: dict, length: int, window: int, chance: np.random.Generator, rate: int) -> int:
     """Where the window begins in a sample that is longer: half the time with as much as it holds of one of the edit's spans, else anywhere.
 
-    For a long recording is edited window by window, and most of them have nothing of the edit. Source and target of speech edits run apart from the edit on,
-    so that their window begins before it.
+    For a long recording is edited window by window, and most of them have nothing of the edit; what is made out of silence is made at once.
+    Source and target of speech edits run apart from the edit on, so that their window begins before it.
     """
     last = max(0, length - window)
     spans = facts["edit_spans"]
     if facts["edit"].startswith("speech_") and spans:
         last = min(last, round(spans[0][0] * rate))
     lowest, highest = 0, last
-    if chance.random() < 0.5 and spans:
+    if (chance.random() < 0.5 or facts["edit"] == "generate") and spans:
         first, end = (round(second * rate) for second in spans[int(chance.integers(len(spans)))])
         lowest, highest = sorted((min(max(0, end - window), last), min(first, last)))
     return int(chance.integers(lowest, highest + 1))

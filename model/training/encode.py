@@ -22,7 +22,7 @@ from model import folder
 from model.mllm import Mllm, Prompt
 from model.recording import resampled
 from model.sizes import Sizes
-from model.training.draw import LATENTS, SIDES, window_of
+from model.training.draw import LATENTS, SIDES, asked, window_of
 from model.training.shards import Sample
 
 MADE_WITH = "encoded.json"  # in a folder of what was encoded
@@ -76,7 +76,8 @@ class Encoder:
             tensors[side] = mean[0].half()
             if deviation is not None and side == "target":
                 tensors[f"{side}_deviation"] = deviation[0].half()
-        prompts = [Prompt(text, "edit", heard if sizes.mllm["hear_source"] else None) for text in facts["instructions"]]
+        told = (asked(facts, wording, sizes)[:2] for wording in range(len(facts["instructions"])))
+        prompts = [Prompt(text, task, heard if sizes.mllm["hear_source"] and task == "edit" else None) for text, task in told]
         states, mask = self.mllm.states(prompts)
         tensors |= {f"states.{number}": state[counted].bfloat16() for number, (state, counted) in enumerate(zip(states, mask))}
         members = {"source.flac": sample.members["source.flac"]} if sizes.conditioners.audio_input_prompt is not None else {}

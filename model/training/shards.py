@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from manifests.errors import Rejected, RequestError
+from manifests.pair import speaks
 from manifests.storage import Storage
 
-FACTS = ("edit", "domain")
+FACTS = ("edit", "domain", "tier", "duration")
 LISTED = 65_536  # bytes at once of a tar that is listed: most of it is skipped
 PAUSES = (1, 4, 15)  # s
 READERS = 16  # tars that are listed at once; they mostly wait
@@ -52,7 +53,8 @@ class Shards:
 
     Attributes:
         run: (samples,) which of the runs each is of.
-        edit, domain: (samples,) of each.
+        edit, domain, tier, duration: (samples,) of each; duration in s.
+        speaks: (samples,) whether each makes speech of what is to be said.
         damaged: what could not be listed, a line each.
     """
 
@@ -70,7 +72,7 @@ class Shards:
         self._tar = np.array([tar for tar, _ in kept])
         self._range = np.array([(place.begin, place.begin + place.size) for _, place in kept])
         self.run = np.array([self._tars[tar][0] for tar, _ in kept])
-        self.edit, self.domain = (np.array([place.facts[name] for _, place in kept]) for name in ("edit", "domain"))
+        self.edit, self.domain, self.tier, self.duration, self.speaks = (np.array([place.facts[name] for _, place in kept]) for name in (*FACTS, "speaks"))
 
     def __len__(self) -> int:
         return len(self._tar)
@@ -95,7 +97,7 @@ class Shards:
 
     def __getstate__(self) -> dict:
         """For worker processes, which only read."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("run", "edit", "domain")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("run", "speaks", *FACTS)}
 
 
 def has_split(runs: Sequence[str], split: str) -> bool:
@@ -135,7 +137,8 @@ def _places(run: Storage, name: str) -> tuple[list[_Place], str]:
                 if kind == "json":
                     end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                     facts = json.loads(tar.extractfile(member).read())
-                    places.append(_Place(key, open_[1], end - open_[1], {name: facts[name] for name in FACTS}))
+                    told = {name: facts[name] for name in FACTS} | {"speaks": facts["edit"] == "generate" and speaks(facts)}
+                    places.append(_Place(key, open_[1], end - open_[1], told))
     except (OSError, tarfile.TarError, ValueError, KeyError) as error:
         return places, f"damaged after {len(places)} samples ({' '.join(str(error).split())[:100]})"
     return places, ""

@@ -10,8 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from manifests.audio import decode_flac
+from manifests.errors import Rejected
 from model.editor import Editor
 from model.evaluation.distances import si_sdr
+from model.evaluation.generator import editing
+from model.evaluation.task import Task
 from model.training.draw import SIDES, Draws, collate
 from model.training.objective import Objective
 from model.training.shards import Shards
@@ -54,7 +57,7 @@ class Heard(NamedTuple):
     gain: float | None
 
 
-def listen(editor: Editor, shards: Shards, count: int, steps: int, folder: Path) -> Iterator[Heard]:
+def listen(editor: Editor, shards: Shards, count: int, steps: int | None, folder: Path) -> Iterator[Heard]:
     """Edit some val samples, those first whose edit has one right answer, and write source, output and target of each as FLAC.
 
     Of samples that were encoded there is nothing to hear.
@@ -66,7 +69,10 @@ def listen(editor: Editor, shards: Shards, count: int, steps: int, folder: Path)
             return
         source, target = (decode_flac(sample.members[f"{side}.flac"]) for side in SIDES)
         rate = sample.facts["sample_rate"]
-        output = editor.edit(source, sample.facts["instruction"], rate=rate, steps=steps, seed=number).audio
+        try:
+            output = editing(editor, steps, seed=number)(Task(source, target, rate, sample.facts)).audio
+        except Rejected:  # longer than can be made of silence
+            continue
         for name, audio in (("source", source), ("output", output), ("target", target)):
             soundfile.write(folder / f"{sample.key}.{name}.flac", audio.T.clip(-1, 1), rate)
         tells = sample.facts["edit"] in TELLING and target.any() and (target != source).any()

@@ -23,6 +23,8 @@ class Pieces:
         return f"{len(self.pieces)} pieces of music with {len(self.second)} second timbres"
 
     def most(self, edit: str) -> int:
+        if edit == "generate":  # another stretch of a piece would be nearly the same
+            return len(self.pieces)
         able = sum(len(tracks) for tracks in self.pieces.values())
         return ROUNDS * (len(self.second) if edit == "transfer" else able)
 
@@ -68,6 +70,9 @@ class Pieces:
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit."""
         scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
+        if edit == "generate":
+            first = np.sort(np.unique(lane.clips[scene, 0], return_index=True)[1])
+            return scene[first], subject[first], other[first]
         if edit == "transfer":
             other = np.array([self.second.get(self.parts[row], -1) for row in lane.clips[scene, subject]])
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]

@@ -1,5 +1,7 @@
 """What comes back has the length, rate, channels and level of what went in, without a seam, the same for the same seed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +14,7 @@ from tiny_model import RATE, WINDOW, make_echo, noise, sizes  # noqa: E402
 from model import windows  # noqa: E402
 from model.audio_omni import AudioOmni  # noqa: E402
 from model.editor import Editor  # noqa: E402
+from model.sizes import SamplingSizes  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,6 +84,13 @@ def test_instruction_source_guidance_and_steps_count(editor):
               editor.edit(source, "Add rain.", rate=RATE, sampler="heun"), editor.edit(source, "Add rain.", rate=RATE, shift=3.0),
               editor.edit(source, "Add rain.", rate=RATE, source_guidance=2.0)]
     assert all(np.abs(one - other.audio).max() > 1e-4 for other in others)
+
+
+def test_steps_guidance_and_shift_are_the_models_own_where_none_are_given(editor, monkeypatch):
+    source, own = noise(10_000), SamplingSizes(steps=3, guidance=2.0, shift=4.0)
+    given = editor.edit(source, "Add rain.", rate=RATE, steps=own.steps, guidance=own.guidance, shift=own.shift).audio
+    monkeypatch.setattr(editor.model, "sizes", dataclasses.replace(editor.model.sizes, sampling=own))
+    assert np.array_equal(given, editor.edit(source, "Add rain.", rate=RATE).audio)
 
 
 def test_silence_gives_no_nan(editor, echo):

@@ -25,7 +25,7 @@ def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: in
     table = pd.DataFrame(rows, columns=["role", "label", "piece", "part", "variant"])
     table["clip_id"] = [f"{key:016x}" for key in mix(99, np.arange(first, first + len(table)))]
     table["uri"] = table["piece"].where(table["piece"] != "", table["clip_id"])
-    return table.assign(group="", speaker="", source=0, editable=0, leak_db=None, duration=np.where(table["role"] == "event", 3.0, 30.0))
+    return table.assign(caption="", group="", speaker="", source=0, editable=0, leak_db=None, duration=np.where(table["role"] == "event", 3.0, 30.0))
 
 
 def config(**changes) -> Config:
@@ -251,3 +251,17 @@ def test_no_scene_has_two_labels_of_which_one_could_mean_the_other():
     assert any("dog bark" in family for family in families) and not any({"dog bark", "animal"} <= family for family in families)
     replaced = [{LABELS[row.other_label].name, LABELS[row.labels[row.subject]].name} for row in rows[rows["other"] != ""].itertuples()]
     assert not any({"dog bark", "animal"} <= family for family in replaced)
+
+
+def test_out_of_silence_each_clip_and_each_piece_is_made_once_and_nothing_else_changes():
+    table = clips(30, 6, 20, pieces=12)
+    table.loc[table["role"] == "background", "label"] = ["", "rain"] * 10
+    table.loc[table.index[table["role"] == "background"][0], "caption"] = "It rains."
+    edits = {"add": 20, "remove": 20}
+    before, lacking = planned(table, config(edits=edits)), []
+    rows = planned(table, config(edits={**edits, "generate": 80}, missing="skip"), lacking)
+    made = rows[rows["edit"] == "generate"]
+    assert set(made["kind"]) == {"solo", "piece"} and not made["clip_ids"].map(tuple).duplicated().any()
+    assert (made["kind"] == "piece").sum() == 12 and (made["kind"] == "solo").sum() == 30 + 10 + 1
+    assert lacking and all("edit 'generate' can have" in line and "clips that a label, a caption or a transcript tells of" in line for line in lacking)
+    assert set(before["pair_id"]) == set(rows.loc[rows["edit"] != "generate", "pair_id"])

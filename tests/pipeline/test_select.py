@@ -1,5 +1,7 @@
 """Pairs picked by what their rows say."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -11,8 +13,22 @@ def test_the_pairs_are_those_that_are_kept_and_of_which_the_expression_holds(sma
     rows = pd.read_parquet(small_run / "quality/pairs.parquet")
     wanted = rows[rows.kept & (rows.edit == "remove") & (rows.snr_db > 5)]
     assert 0 < len(wanted) < rows.kept.sum()
-    assert select(str(small_run), "edit == 'remove' and snr_db > 5", str(tmp_path / "keys.parquet")) == len(wanted)
+    assert select(str(small_run), "edit == 'remove' and snr_db > 5", str(tmp_path / "keys.parquet")) == (len(wanted), 0)
     assert selected(str(tmp_path / "keys.parquet")) == set(wanted.pair_id)
+
+
+def test_pairs_of_tier_demo_are_left_out_of_an_expression_that_does_not_speak_of_it(small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
+    rows = pd.read_parquet(small_run / "quality/pairs.parquet")
+    rows.loc[rows.edit == "remove", "tier"] = "demo"
+    rows.to_parquet(tmp_path / "run/quality/pairs.parquet")
+    kept = rows[rows.kept]
+    demo = kept[kept.tier == "demo"]
+    assert select(str(tmp_path / "run"), "snr_db > -100", str(tmp_path / "some.parquet")) == (len(kept) - len(demo), len(demo))
+    assert select(str(tmp_path / "run"), "tier == 'demo' or tier != 'demo'", str(tmp_path / "all.parquet")) == (len(kept), 0)
+    assert selected(str(tmp_path / "all.parquet")) - selected(str(tmp_path / "some.parquet")) == set(demo.pair_id)
+    with pytest.raises(RequestError, match=f"; {len(demo)} of tier demo are left out"):
+        select(str(tmp_path / "run"), "edit == 'remove'", str(tmp_path / "none.parquet"))
 
 
 @pytest.mark.parametrize(("where", "fault"), [

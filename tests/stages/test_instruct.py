@@ -13,7 +13,7 @@ from manifests.scene import Scene, Stem
 from stages.diarize import to_json
 from stages.edit import sides
 from stages.engines.protocols import Turn
-from stages.instruct import SPEECH, beside, heard, instruct, instruct_noop, instruct_speaker, instruct_speech, named
+from stages.instruct import SPEECH, beside, heard, instruct, instruct_generate, instruct_noop, instruct_speaker, instruct_speech, named
 from stages.scenes.conversation import place
 from stages.scenes.conversation import sides as conversation_sides
 from stages.scenes.utterance import Change
@@ -61,6 +61,19 @@ def told(edit: str, x: str = "dog bark", y: str = "church bell", split: str = "t
     return pair
 
 
+def out_of_silence(**known: str) -> Pair:
+    """A pair that makes a clip alone, or where it is a track, that and another."""
+    clip = Clip("x.wav", 0.0, 1.0, 0, "sound", "real", **known)
+    stems = [Stem("c", clip.role, clip.label, 0, 0, 9, 0, 0)]
+    if clip.role == "track":
+        stems.append(Stem("d", "track", "cello", 0, 0, 9, 0, 0))
+    scene = Scene("s", "piece" if clip.role == "track" else "solo", "train", 8000, 1, 10, stems)
+    pair = Pair("key", "s", "generate", "real", "real", "sound", "en", "train", 0)
+    pair.before, pair.after, pair.edited = sides(scene, "generate", 0)
+    instruct_generate(pair, scene, LABELS, clip)
+    return pair
+
+
 def twice(edit: str, subject: int, first: int = 1, split: str = "train", label: str = "dog bark") -> Pair:
     """An edit in a scene that hears a label as its stems 1 and 2, of which `first` comes first."""
     stems = [Stem("c", role, label, onset, 0, 2, 0, 0, snr_db=8.0) for role, label, onset in
@@ -94,7 +107,9 @@ def test_there_are_fifteen_wordings_in_english_and_eight_in_chinese_all_differen
     assert len(english) >= 15 and len(chinese) >= 8 and all(text.isascii() for text in english) and not any(text.isascii() for text in chinese)
     elsewhere = {text for name, texts in every().items() if name != edit for text in (*texts["en"], *texts["zh"])}
     assert len({*english, *chinese}) == len(english) + len(chinese) and not elsewhere & {*english, *chinese}
-    words = (told(edit) if edit in WORDINGS else spoken(edit)[0] if edit in SPEECH else of_a_speaker(edit)).instructions
+    pair = (told(edit) if edit in WORDINGS else spoken(edit)[0] if edit in SPEECH else
+            out_of_silence(role="event", label="dog bark") if edit == "generate" else of_a_speaker(edit))
+    words = pair.instructions
     assert len(words) >= 18 and len(set(words)) == len(words)
 
 
@@ -115,6 +130,12 @@ def test_all_wordings_name_a_label_that_is_not_known_whatever_is_in_it(edit, x, 
     assert pair.label == x and len(set(pair.instructions)) == len(pair.instructions)
 
 
+def test_music_is_asked_for_by_all_its_instruments():
+    pair = out_of_silence(role="track", label="flute")
+    assert pair.instruction == "Generate music with a flute and a cello." and pair.target_text == pair.label == "flute and cello" and not pair.source_text
+    assert all(("a flute and a cello" in text) != ("长笛、大提琴" in text) for text in pair.instructions)
+
+
 def test_wordings_have_no_place_that_is_not_filled():
     sounds = {"label", "x", "the", "count", "zh"}
     for name, texts in every().items():
@@ -122,8 +143,9 @@ def test_wordings_have_no_place_that_is_not_filled():
         allowed = {"x", "y", "place"} if edit in SPEECH else {"x", "zh"} if edit.endswith("_speaker") else sounds | {"other", "y", "zh_y"}
         for text in (*texts["en"], *texts["zh"]):
             places = {place for _, place, _, _ in string.Formatter().parse(text) if place}
-            assert places and places <= allowed | ({manner} if manner else set()), text
-            assert not manner or manner in places, text
+            telling = {"music": {"x", "zh"}, "speech": {"x"}}.get(manner, {manner})
+            assert places and places <= allowed | telling, text
+            assert not manner or places & telling, text
             assert edit not in ("replace", "transfer") or places & {"other", "y", "zh_y"}, text
 
 

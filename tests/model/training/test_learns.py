@@ -19,7 +19,7 @@ from model.training.config import TrainConfig
 def editor(tmp_path_factory) -> Editor:
     folder = tmp_path_factory.mktemp("learns")
     of = dataclasses.replace(
-        sizes(TINY, mel=False, speech=False, video=False, pooled=8), sampling=SamplingSizes(steps=10, guidance=1.0),
+        sizes(TINY, mel=False, speech=False, video=False, pooled=8), sampling=SamplingSizes(steps=2, guidance=1.0, shift=4.5),
         mllm={"path": TINY, "layer": -1, "hear_source": False, "roles": {"edit": "Edit."}},
         dit=DitSizes(width=128, layers=2, heads=4, latent_channels=64, context_width=32, low_level_width=0, source_channels=64, pooled_width=8))
     config = TrainConfig(model=of, steps=160, batch=8, learning_rate=2e-3, warmup=20, cooldown=0.5, time_shift=4.5, ema=0.95, dropout={"instruction": 0.0},

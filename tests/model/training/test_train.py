@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_run import make_run
+from made_run import make_run, pair, write_run
 from safetensors.torch import load_file
 from tiny_model import build, sizes
 
@@ -193,6 +193,18 @@ def test_a_training_that_could_not_begin_leaves_the_folder_free(tmp_path, run, c
     with pytest.raises(RequestError, match="64 wide"):
         train(config(model=narrow), {run: 1.0}, tmp_path / "out")
     train(config(steps=1), {run: 1.0}, tmp_path / "out")
+
+
+def test_pairs_of_tier_demo_are_trained_on_where_they_are_asked_for(tmp_path, config, capfd):
+    pairs = [pair(f"p{number}", "train", number, 16_000, 1.0, 1, 0) for number in range(6)]
+    for made in pairs[:2]:
+        made.tier = "demo"
+    mixed, demo = (write_run(tmp_path / name, {"train": held}, 3) for name, held in (("mixed", pairs), ("demo", pairs[:2])))
+    train(config(steps=1), {mixed: 1.0}, tmp_path / "some")
+    assert "2 of 6 samples are of tier demo, which is not among tiers (real, synthetic)" in capfd.readouterr().err
+    with pytest.raises(RequestError, match="no sample is left to train on: 2 of 2 samples are of tier demo"):
+        train(config(steps=1), {demo: 1.0}, tmp_path / "none")
+    train(config(steps=1, tiers=["demo"]), {demo: 1.0}, tmp_path / "all")
 
 
 def test_it_begins_with_a_given_model(tmp_path, run, config):
