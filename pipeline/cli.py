@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     status = command("status", _status, "say how far a run is, from any terminal", "audioedit status runs/demo")
     status.add_argument("folder", metavar="RUN")
     select = command("select", _select, "pick pairs of a run by what quality/pairs.parquet says of them",
-                     "audioedit select runs/demo --where \"edit == 'remove' and snr_db > 0\" -o keys.parquet")
+                     "audioedit select runs/mine --where \"edit == 'remove' and snr_db > 0\" -o keys.parquet")
     select.add_argument("folder", metavar="RUN")
     select.add_argument("--where", required=True, metavar="EXPR", help="over the columns of quality/pairs.parquet, as pandas.DataFrame.query takes it; "
                         "pairs of tier demo are picked only where it speaks of tier")

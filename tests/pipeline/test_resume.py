@@ -103,8 +103,8 @@ def test_interrupted_it_ends_cleanly_and_goes_on(whole, start, audioedit_here, t
     assert wait_for(lambda: pair_parts(run) >= 3, driver)
     driver.send_signal(signal.SIGSTOP)  # or it may be done before what is asked of it is told
     told = audioedit_here("status", run)
+    driver.send_signal(how)  # is told as soon as it goes on
     driver.send_signal(signal.SIGCONT)
-    driver.send_signal(how)
     assert "running" in told.stdout and "kept of" in told.stdout and "minutes left" in told.stdout
     _, error = driver.communicate(timeout=60)
     assert driver.returncode == 130 and "Traceback" not in error and "goes on from here" in error

@@ -109,6 +109,18 @@ def ranks() -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def held(processes: list[int]):
+    """They stand still meanwhile."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
 def test_two_ranks_give_the_weights_of_one_and_all_that_was_told_is_shown(tmp_path, config, audioedit_here, head, one_thread):
     from model.training.order import Order
 
@@ -121,7 +133,7 @@ def test_two_ranks_give_the_weights_of_one_and_all_that_was_told_is_shown(tmp_pa
     both = audioedit_here("train", config(), "--data", run, "-o", tmp_path / "two", "--ray", head, *TOGETHER)
     assert alone.returncode == both.returncode == 0, alone.stderr + both.stderr
     assert both.stdout.split() == [str(at(tmp_path / "two", 4))]
-    assert apart(at(tmp_path / "one", 4), at(tmp_path / "two", 4)) < 1e-6
+    assert apart(at(tmp_path / "one", 4), at(tmp_path / "two", 4)) < 1e-5  # a gradient near zero, summed in another order, is an Adam step of another length
     rows = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("one", "two")]
     assert rows[0].step.tolist() == rows[1].step.tolist() == [1, 2, 3, 4]
     assert rows[1].loss.tolist() == pytest.approx(rows[0].loss.tolist(), rel=1e-5)
@@ -147,7 +159,9 @@ def test_a_driver_that_is_interrupted_or_killed_goes_on(tmp_path, config, data, 
     asked = ("train", config(**LONG), "--data", data, "-o", tmp_path / "out", "--ray", head, *TOGETHER)
     driver = start(*asked)
     wait_for(at(tmp_path / "out", 5).exists, driver)
-    driver.send_signal(signal.SIGINT)
+    with held(ranks()):  # or they may be done before it is told
+        driver.send_signal(signal.SIGINT)
+        time.sleep(2)
     _, told = driver.communicate(timeout=60)
     assert driver.returncode == 130 and "goes on from here" in told and "Traceback" not in told
     before = max(tmp_path.glob("out/checkpoints/step-*"))
