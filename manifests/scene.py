@@ -9,7 +9,7 @@ MIXED = ("background", "event", "track", "rest", "speech", "voice")  # what a mi
 
 @dataclass
 class Stem:
-    """One clip, placed. Counts are samples at the scene's rate; `clip`[offset : offset + length] sounds at `onset`."""
+    """One clip, placed. Counts are samples at the scene's rate; `clip`[offset : offset + length - tail] sounds at `onset`."""
 
     clip_id: str
     role: str  # one of MIXED, or: other (may come in for an event or a track), kept (of speech, when words are gone), words (put in)
@@ -22,7 +22,11 @@ class Stem:
     gain_db: float = 0.0  # on the clip's own level; the scene's gain comes on top
     snr_db: float | None = None  # events: asked loudness over the background, LU
     place_of: int | None = None  # role other: the stem that it may take the place of
+    follows: bool = False  # role other: as loud over time as what it takes the place of
     nth: int = 0  # of the scene's sounds of one label, which in time, from 1; 0: the only one
+    room: int | None = None  # which of the run's rooms it sounds in
+    tail: int = 0  # how much of `length` the room rings on after the clip has ended
+    pan: float = 0.0  # of two channels, from -1 (left) to 1, at constant power
 
 
 @dataclass

@@ -21,9 +21,11 @@ from manifests.storage import Storage
 from manifests.tables import read_table, records_of, schema_of, write_table
 from pipeline import clips as clip_phase
 from pipeline import commit, engines, finish, pairs, plan, probe, report, run
+from pipeline.check_sources import check_sources
 from pipeline.config import Config
 from pipeline.guard import Guard
 from pipeline.lease import Lease, check_free
+from pipeline.rooms import make_rooms
 from pipeline.shares import shares
 from pipeline.sources import Listing, clip_parts, list_sources, windows
 from pipeline.split import keys, with_splits
@@ -57,7 +59,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     try:
         if state := _state(storage, identity, overwrite):
             return state
-        clips = _take_clips(Storage(clips_of), config) if clips_of else _check_named(config, listing)
+        clips = _take_clips(Storage(clips_of), config) if clips_of else check_sources(config, listing)
         lease = Lease(storage, _facts(config, identity, clips_of))
     except OSError as error:
         if error.errno in run.NO_ROOM:
@@ -80,44 +82,6 @@ def _facts(config: Config, identity: str, clips_of: str | None) -> dict:
     versions = {"audioedit": VERSION, "python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
     return {"identity": identity, "configuration": config.model_dump(mode="json"), "seed": config.seed, "clips_of": clips_of,
             "versions": versions, "state": "running", "counts": {}}
-
-
-def _check_named(config: Config, listing: Listing) -> None:
-    """Refuse what the sources' names and labels alone show to be missing; exact counts need the clips.
-
-    Raises:
-        RequestError: naming the edit, what it lacks, and what would be right.
-    """
-    if config.missing == "skip":
-        return
-    named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
-    played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
-    spoken = ("utterance", "conversation")
-    open_ = [clip.uri in played or (config.labeler is not None and not clip.label) for clip in named]  # of any label
-    under = config.licenses.under
-    labels = len({clip.uri if any_ else clip.label for clip, any_ in zip(named, open_) if not clip.piece and clip.role not in (*spoken, "stem")})
-    pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
-    for edit in config.wanted:
-        if edit == "generate":
-            if not (config.labeler or any(clip.label or clip.caption or clip.piece or clip.role == "utterance" or clip.uri in played for clip in named)):
-                raise RequestError(f"edit 'generate' needs sounds with a label or a caption, speech, or pieces of music{under}: give the sources' recordings "
-                                   "labels, or set missing: skip")
-            continue
-        if edit.endswith("_speaker"):
-            if not any(clip.role == "conversation" for clip in named):
-                raise RequestError(f"edit '{edit}' needs conversations{under}: set conversation: true on a source of speech and name a diarizer, "
-                                   "or set missing: skip")
-            continue
-        if edit.startswith("speech_"):
-            if not speech:
-                raise RequestError(f"edit '{edit}' needs speech{under}: add a source of domain speech (with a transcriber) or of kind espeak, "
-                                   "or set missing: skip")
-            continue
-        fewest = 3 if edit == "replace" else 2  # an event, a background, and what takes the event's place
-        if edit == "transfer" and not pieces:
-            raise RequestError(f"edit 'transfer' needs pieces of music with known stems{under}: add a source of kind soundfont, or set missing: skip")
-        if edit != "transfer" and labels < fewest and (edit == "replace" or not (pieces or stems)):
-            raise RequestError(f"edit '{edit}' needs sounds of {fewest} labels, the sources{under} name {labels}: add recordings, or set missing: skip")
 
 
 def _work(config: Config, storage: Storage, listing: Listing, identity: str, clips: pd.DataFrame | None, lease: Lease) -> None:
@@ -146,6 +110,8 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     print(*made_of, sep="\n", file=sys.stderr)
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking, "made_of": made_of})
+    if config.scenes.rooms and "soundscape" in table["kind"].unique().to_pylist():
+        make_rooms(storage, config.seed, config.audio.sample_rate)
     work = pair_work(config, storage.root)
     guard = Guard(storage, config.filters.stop) if config.filters.stop else None
     _run("pairs", pair_parts(parts, clips), len(parts), len(table), render, work, storage, pairs.item_id, "pairs", guard)
@@ -173,7 +139,7 @@ def pair_work(config: Config, root: str) -> pairs.PairWork:
     """What pair parts need to know of a run."""
     audio, samples = config.audio, round(config.audio.seconds * config.audio.sample_rate)
     return pairs.PairWork(root, config.seed, audio.sample_rate, audio.channels, samples, config.clips.join_db, config.scenes.overlap,
-                          Labels.read(config.labels), config.clips.time_limit, engines.specifications(config), tuple(config.filters.rules),
+                          config.scenes.rooms, Labels.read(config.labels), config.clips.time_limit, engines.specifications(config), tuple(config.filters.rules),
                           config.filters.store_rejected)
 
 

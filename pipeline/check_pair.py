@@ -1,7 +1,7 @@
 """Check one pair: make it again from its params and clips, and hold it against the contract's promises."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from manifests.clip import Clip
 from manifests.loudness import k_weight, peak_dbfs
 from manifests.scene import Scene, Stem
 from stages.edit import PEAK_DBFS, edit_spans, spans
-from stages.render import cut, stem_loudness
+from stages.render import sounds, stem_loudness
 from stages.scenes import utterance
 
 STEPS = 1  # of 32,768: how far a pair made again may be off
@@ -18,7 +18,8 @@ SNR_TOLERANCE = 0.5  # LU
 FADE_LIMIT = 0.020  # s, of a cross-fade in speech
 
 
-def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[str, Clip], read: Callable[[Clip], bytes]) -> list[str]:
+def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[str, Clip], read: Callable[[Clip], bytes],
+               rooms: Sequence[np.ndarray] = ()) -> list[str]:
     """What is wrong with a pair's audio, in words; empty if nothing is.
 
     Args:
@@ -26,11 +27,12 @@ def check_pair(said: dict, source: np.ndarray, target: np.ndarray, clips: dict[s
         source, target: int16 (channels, samples) as stored.
         clips: by id.
         read: gives a clip's FLAC bytes.
+        rooms: impulse responses of the run.
     """
     params = json.loads(said["params"])
     stems = [Stem(**stem) for stem in params["stems"]]
     scene = Scene(said["scene_id"], params["kind"], said["split"], said["sample_rate"], source.shape[0], params["samples"], stems, said["gain_db"])
-    audio = [cut(stem, clips[stem.clip_id], read(clips[stem.clip_id])) for stem in stems]
+    audio = sounds(stems, clips, read, scene.sample_rate, rooms)
     if source.shape[0] != target.shape[0] or (source.shape[1] != target.shape[1] and scene.kind != "utterance"):
         return [f"source is {source.shape}, target {target.shape} (channels, samples)"]
     expected = [_sum(scene, audio, params[side]) for side in ("before", "after")]

@@ -104,13 +104,14 @@ class Scenes(Strict):
     """How soundscapes are made up.
 
     `events`: shares of those with one, two, three and four events of different labels; `overlap`: of events made to overlap the one that the scene is made
-    for; `repeats`: of soundscapes in which that one sounds twice. `noops`: share of remove and replace pairs, of pieces too, that name a sound that is not
-    there, so that nothing is to be done.
+    for; `repeats`: of soundscapes in which that one sounds twice; `rooms`: of events that sound in a simulated room. `noops`: share of remove and replace
+    pairs, of pieces too, that name a sound that is not there, so that nothing is to be done.
     """
 
     events: tuple[Share, Share, Share, Share] = (0.2, 0.35, 0.3, 0.15)
     overlap: Share = 0.5
     repeats: Share = 0.2
+    rooms: Share = 0.3
     noops: Share = 0.03
 
     @field_validator("events")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from manifests.chance import generator
@@ -17,13 +18,14 @@ from manifests.scene import Rendered, Scene
 from manifests.storage import Storage, split_uri
 from pipeline import commit
 from pipeline.alone import watch_of
+from pipeline.rooms import read_rooms
 from stages.edit import edit, sides
 from stages.engines import registry
 from stages.filter import Rule, judge
 from stages.hear import hear
 from stages.instruct import SPEECH, instruct, instruct_generate, instruct_noop, instruct_speaker, instruct_speech
 from stages.render import render
-from stages.scenes import conversation, piece, separated, solo, soundscape, utterance
+from stages.scenes import conversation, piece, rooms, separated, solo, soundscape, utterance
 from stages.score import quiet_fault, score, score_conversation
 from stages.score_clap import HEARD_AS, score_clap
 from stages.score_speech import score_speech
@@ -48,6 +50,7 @@ class PairWork:
     samples: int
     join_db: float
     overlap: float  # share of a soundscape's events that overlap its first
+    rooms: float  # share of a soundscape's events that sound in a room
     labels: Labels
     time_limit: float  # s
     engines: dict[str, str]  # specification by kind, JSON text
@@ -88,7 +91,7 @@ def render_scene(item: dict, pairs: list[Pair], work: PairWork, read: Callable[[
     """One scene, rendered, with its pairs filled in; the stems' audio is let go."""
     scene = Scene(item["scene_id"], item["kind"], item["split"], work.rate, work.channels, work.samples)
     changes = _place(scene, item, work)
-    rendered = render(scene, item["clips"], read, generator(work.seed, item["scene_id"], "loudness"))
+    rendered = render(scene, item["clips"], read, generator(work.seed, item["scene_id"], "loudness"), _rooms(work, scene.kind))
     for pair, change, (_, name, subject, other, noop) in zip(pairs, changes, item["pairs"]):
         if noop:
             pair.before = pair.after = scene.mixture
@@ -125,15 +128,19 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
     """Place a scene's clips; for each pair what changes, or why it cannot be made, where that is not a matter of stems that come and go."""
     chance, kind = generator(work.seed, item["scene_id"]), item["kind"]
     clips = [item["clips"][clip] for clip in item["clip_ids"]]
-    others = {subject: item["clips"][other] for _, _, subject, other, noop in item["pairs"] if other and not noop}
+    others = {subject: item["clips"][other] for _, name, subject, other, noop in item["pairs"] if other and not noop and name != "transfer"}
+    transferred = {subject: item["clips"][other] for _, name, subject, other, _ in item["pairs"] if other and name == "transfer"}
     if kind == "utterance":
         asked = [(name, subject, item["clips"][other] if other else None) for _, name, subject, other, _ in item["pairs"]]
         return utterance.place(scene, clips[0], asked, work.join_db, lambda *names: generator(work.seed, *names))
     if kind == "soundscape":  # its first clip is its background
         twice = len(clips) > 2 and work.labels[clips[1].label].name == work.labels[clips[-1].label].name
-        soundscape.place(scene, clips[0], clips[1:], {subject - 1: clip for subject, clip in others.items()}, chance, overlap=work.overlap, twice=twice)
+        instead, followers = ({subject - 1: clip for subject, clip in found.items()} for found in (others, transferred))
+        soundscape.place(scene, clips[0], clips[1:], instead, chance, followers=followers, overlap=work.overlap, twice=twice)
+        lengths = [len(response) for response in _rooms(work, kind)]
+        rooms.put(scene, work.rooms, lengths, lambda *names: generator(work.seed, item["scene_id"], *names))
     elif kind == "piece":
-        piece.place(scene, clips, others, chance)
+        piece.place(scene, clips, transferred, chance)
     elif kind == "conversation":
         conversation.place(scene, clips[0])
     elif kind == "solo":
@@ -143,6 +150,11 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
     else:
         separated.remix(scene, *clips, chance)
     return [None] * len(item["pairs"])
+
+
+def _rooms(work: PairWork, kind: str) -> list[np.ndarray]:
+    """Impulse responses, where a kind of scene may have any."""
+    return read_rooms(work.run, work.seed, work.rate) if work.rooms and kind == "soundscape" else []
 
 
 def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:

@@ -17,10 +17,10 @@ from pipeline.lanes.soundscapes import Soundscapes
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
 
-LANES = (("remove", "extract"), ("add", "replace", "transfer"), ("speech_delete", "speech_insert", "speech_substitute"),
+LANES = (("remove", "extract"), ("add", "replace"), ("transfer",), ("speech_delete", "speech_insert", "speech_substitute"),
          ("extract_speaker", "remove_speaker"), ("generate",))
 KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "piece", "remix"), "extract": ("soundscape", "piece", "separated"),
-         "replace": ("soundscape",), "transfer": ("piece",), "generate": ("solo", "piece"),
+         "replace": ("soundscape",), "transfer": ("soundscape", "piece"), "generate": ("solo", "piece"),
          "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",),
          "extract_speaker": ("conversation",), "remove_speaker": ("conversation",)}
 

@@ -57,12 +57,13 @@ MEANING = {
     "remove": "The target is the source with one sound less.",
     "extract": "The target is one sound of the source, by itself.",
     "replace": "Another sound stands where one was, equally loud.",
-    "transfer": "One part is played by another instrument, note for note.",
+    "transfer": "One sound becomes another that is as loud at each time, or one part is played by another instrument, note for note.",
     "speech_delete": "The target is the source without some of its words; the gap is closed.",
     "speech_insert": "The target is the source with some words more, in the same voice.",
     "speech_substitute": "Other words stand where some were, in the same voice.",
     "extract_speaker": "The target is what one speaker of the conversation says, by itself.",
     "remove_speaker": "The target is the conversation without one of its speakers.",
+    "generate": "The target is made out of silence: a sound, a piece of music, or a sentence.",
 }
 
 

@@ -6,6 +6,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,8 @@ from pipeline import commit
 from pipeline.check_pair import check_pair
 from pipeline.clips import tar_name
 from pipeline.pairs import REJECTED, REJECTED_TAR, TAR, read_clip
+from pipeline.rooms import NAME as ROOMS
+from pipeline.rooms import read_rooms
 from pipeline.split import of_several_voices
 from pipeline.status import open_run
 from stages.filter import Rule, first_broken
@@ -54,8 +57,10 @@ def verify(root: str, count: int) -> list[str]:
         plan = read_table(run, "plan.parquet", ["pair_id"]).to_pandas()
         clips = {clip.clip_id: clip for clip in records_of(read_table(run, "clips/clips.parquet"), Clip)}
         index = run.read_json("shards/index.json")
+        made = facts["configuration"]
+        rooms = read_rooms(run.root, made["seed"], made["audio"]["sample_rate"]) if run.exists(ROOMS) else []
     except (OSError, ValueError) as error:
-        return [f"a table of the run cannot be read: {error}"]
+        return [f"a table or the rooms of the run cannot be read: {error}"]
     rows = table.to_pandas()
     faults = [*_tables(rows, plan), *_splits(clips), *_files(run, index, bool(facts["clips_of"]))]
     known = rows.drop_duplicates("pair_id").set_index("pair_id")
@@ -66,7 +71,7 @@ def verify(root: str, count: int) -> list[str]:
     siblings = known.groupby(["part", "stands"]).groups  # a part's pairs, which are whole scenes, are one shard, and what is rejected of them another
     for shard in tqdm(index, desc="shards", unit=" shard", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10):
         try:
-            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get((shard["part"], shard["split"]), []), clips, seen, chosen)
+            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get((shard["part"], shard["split"]), []), clips, seen, chosen, rooms)
         except (OSError, tarfile.TarError) as error:
             faults.append(f"{shard['name']}: cannot be read: {error}")
     missing = known.loc[sorted(set(stored) - set(seen)), "kept"]
@@ -130,7 +135,7 @@ def _same_bytes(run: Storage, name: str, sha256: str) -> Iterator[str]:
 
 
 def _shard(run: Storage, shard: dict, run8: str, known: pd.DataFrame, expected: list[str], clips: dict[str, Clip], seen: dict[str, str],
-           chosen: set[str]) -> Iterator[str]:
+           chosen: set[str], rooms: list[np.ndarray]) -> Iterator[str]:
     samples: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(run.read(shard["name"]))) as tar:
         for member in tar:
@@ -155,7 +160,7 @@ def _shard(run: Storage, shard: dict, run8: str, known: pd.DataFrame, expected: 
                 faults = [f"its gain is {said['gain_db']} dB, that of its siblings {gains[said['scene_id']]} dB"]
             if not faults and pair in chosen:
                 faults = check_pair(said, decode_flac(files["source.flac"], dtype="int16"), decode_flac(files["target.flac"], dtype="int16"),
-                                    clips, lambda clip: read_clip(run, clip))
+                                    clips, lambda clip: read_clip(run, clip), rooms)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError, IndexError, Rejected) as error:  # of what its json says
             faults = [f"cannot be checked: {type(error).__name__}: {error}"]
         yield from (f"pair {pair}: {fault}" for fault in faults)

@@ -1,7 +1,7 @@
 """Render: a scene's clips become stems at their levels. Each stem is decoded and filtered once for all siblings."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,11 +10,14 @@ from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.loudness import SILENT, hop_power, hop_products, integrated, k_weight
 from manifests.scene import Rendered, Scene, Stem
+from stages.scenes.rooms import resound
 
 MIXTURE_LUFS = (-28.0, -18.0)  # a scene's loudness is drawn from this range
+CURVE = 0.010  # s over which loudness is followed
+DEEPEST = 40.0  # dB under its loudest point: what is fainter than that is not made as loud as what it follows
 
 
-def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], chance: np.random.Generator) -> Rendered:
+def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], chance: np.random.Generator, rooms: Sequence[np.ndarray] = ()) -> Rendered:
     """Decode a scene's stems and set their gains.
 
     Events are set to their `snr_db` over the background (BS.1770, each measured by itself), what may take a
@@ -27,12 +30,13 @@ def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], 
         clips: by id.
         read: gives a clip's FLAC bytes.
         chance: the scene's generator, after placing.
+        rooms: impulse responses, if its sounds are in some.
 
     Raises:
         Rejected: a background or a track is silent in the stretch that was cut.
     """
     started = time.perf_counter()
-    audio = [cut(stem, clips[stem.clip_id], read(clips[stem.clip_id])) for stem in scene.stems]
+    audio = sounds(scene.stems, clips, read, scene.sample_rate, rooms)
     weighted = [k_weight(samples, scene.sample_rate) for samples in audio]
     own = [stem_loudness(samples, scene.sample_rate) for samples in weighted]
     for stem, lufs in zip(scene.stems, own):
@@ -50,17 +54,38 @@ def render(scene: Scene, clips: dict[str, Clip], read: Callable[[Clip], bytes], 
     return rendered
 
 
-def cut(stem: Stem, clip: Clip, flac: bytes) -> np.ndarray:
-    """A stem's audio at the clip's own level, with its fades (linear): float32 (channels, length)."""
-    audio = decode_flac(flac, stem.offset, stem.length)
-    if audio.shape[1] != stem.length:
-        raise Rejected(f"clip {clip.clip_id} holds {audio.shape[1]} samples of {stem.length} from {stem.offset}")
+def sounds(stems: list[Stem], clips: dict[str, Clip], read: Callable[[Clip], bytes], rate: int, rooms: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
+    """Each stem's audio before its gain, float32 (channels, length); for the arguments see `render`."""
+    audio = [cut(stem, clips[stem.clip_id], read(clips[stem.clip_id]), rooms) for stem in stems]
+    for n, stem in enumerate(stems):
+        if stem.follows:
+            audio[n] = follow(audio[n], audio[stem.place_of], rate)
+    return audio
+
+
+def follow(audio: np.ndarray, leader: np.ndarray, rate: int) -> np.ndarray:
+    """A sound, float32 (channels, samples), made as loud over time as another that is as long or longer: RMS of all channels in 10 ms around each point."""
+    from scipy.ndimage import uniform_filter1d  # as scipy.signal, not for the driver
+
+    size = max(1, round(CURVE * rate))
+    powers = (np.square(sound, dtype=np.float64).mean(axis=0) for sound in (audio, leader[:, : audio.shape[1]]))
+    own, its = (np.sqrt(np.maximum(uniform_filter1d(power, size, mode="constant"), 0)) for power in powers)  # a running sum may end just under zero
+    gain = its / np.maximum(own, 10 ** (-DEEPEST / 20) * own.max(initial=1e-12))
+    return audio * gain.astype(np.float32)
+
+
+def cut(stem: Stem, clip: Clip, flac: bytes, rooms: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """A stem's audio at the clip's own level, with its fades (linear), in its room and at its side: float32 (channels, length)."""
+    own = stem.length - stem.tail
+    audio = decode_flac(flac, stem.offset, own)
+    if audio.shape[1] != own:
+        raise Rejected(f"clip {clip.clip_id} holds {audio.shape[1]} samples of {own} from {stem.offset}")
     audio *= np.float32(10 ** (-clip.gain_db / 20))
     if stem.fade_in:
         audio[:, : stem.fade_in] *= np.linspace(0, 1, stem.fade_in, endpoint=False, dtype=np.float32)
     if stem.fade_out:
         audio[:, -stem.fade_out :] *= np.linspace(1, 0, stem.fade_out, endpoint=False, dtype=np.float32)
-    return audio
+    return resound(audio, stem.length, None if stem.room is None else rooms[stem.room], stem.pan)
 
 
 def stem_loudness(weighted: np.ndarray, rate: int) -> float:

@@ -8,6 +8,8 @@ from pipeline.config import Config
 from pipeline.lanes import EDITED, ROUNDS, TRIES, Lane, clash
 from stages.scenes.soundscape import PAUSE
 
+INSTEAD = ("replace", "transfer")  # edits that put another sound in the place of one
+
 
 class Soundscapes:
     """Scenes of a background and events, of one split's clips."""
@@ -31,8 +33,8 @@ class Soundscapes:
 
     def most(self, edit: str) -> int:
         """Pairs of an edit that can be made, at most."""
-        enough = len(self.backgrounds) and len(np.union1d(self.labels, self.backgrounds["code"])) > (2 if edit == "replace" else 1)
-        return ROUNDS * len(self.events) if enough and len(self.labels) > (edit == "replace") else 0
+        enough = len(self.backgrounds) and len(np.union1d(self.labels, self.backgrounds["code"])) > (2 if edit in INSTEAD else 1)
+        return ROUNDS * len(self.events) if enough and len(self.labels) > (edit in INSTEAD) else 0
 
     def lane(self, lane: int, count: int) -> Lane:
         """Scenes that give at least `count` pairs of an edit, if there are as many."""
@@ -90,8 +92,8 @@ class Soundscapes:
             rows[open_[good]] = self.events.index.to_numpy()[clip[good]]
         return rows
 
-    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        """An event of a label that is not taken, and of another file than the background's, for each scene.
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int, least: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """An event of a label that is not taken, and of another file than the background's, for each scene; at least so many s long, if that is asked.
 
         Returns:
             Rows and label codes, -1 and -2 where none was found.
@@ -106,6 +108,8 @@ class Soundscapes:
             open_, label = open_[good], label[good]
             clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
             apart = self.events["file"].to_numpy()[clip] != avoid[open_]
+            if least is not None:
+                apart &= self.events["duration"].to_numpy()[clip] >= least[open_]
             open_, label, clip = open_[apart], label[apart], clip[apart]
             rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
         return rows, codes
@@ -119,16 +123,18 @@ class Soundscapes:
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The scene, the subject and the clip that takes its place (-1: none) of each pair of an edit.
 
-        The first of two of one label stands for both; nothing takes the place of both, and "the second" is added to nothing.
+        The first of two of one label stands for both; nothing takes the place of both, and "the second" is added to nothing. What takes on a sound's loudness
+        over time is at least as long.
         """
         scene, subject, other = lane.scene, lane.subject, np.full(len(lane.scene), -1)
-        if edit in ("add", "replace"):
-            last = subject == (lane.clips[scene] >= 0).sum(axis=1) - 1
-            kept = ~(self._twice(lane.clips[scene]) & (last if edit == "add" else subject == 1))
+        if edit in ("add", *INSTEAD):
+            last, first = subject == (lane.clips[scene] >= 0).sum(axis=1) - 1, subject == 1
+            kept = ~(self._twice(lane.clips[scene]) & {"add": last, "replace": first, "transfer": last | first}[edit])
             scene, subject, other = scene[kept], subject[kept], other[kept]
-        if edit == "replace":
-            drawn = mix(lane.scenes[scene], key("replace"), subject)
-            other, _ = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)
+        if edit in INSTEAD:
+            drawn, clips = mix(lane.scenes[scene], key(edit), subject), lane.clips[scene]
+            least = self.events["duration"].reindex(clips[np.arange(len(clips)), subject]).to_numpy() if edit == "transfer" else None
+            other, _ = self._other(drawn, self.codes[clips], self.files[clips[:, 0]], 9, least)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
 

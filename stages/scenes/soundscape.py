@@ -11,7 +11,7 @@ PAUSE = 1.5  # s, at least, between two sounds of one label: longer than what li
 
 
 def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, Clip], chance: np.random.Generator, *,
-          overlap: float = 0.5, twice: bool = False) -> Scene:
+          followers: dict[int, Clip] | None = None, overlap: float = 0.5, twice: bool = False) -> Scene:
     """Place clips in an empty scene.
 
     Args:
@@ -19,12 +19,13 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
         background: at least as long as the scene.
         events: each shorter than the scene; the first is the one that the scene was made for.
         others: by index of `events`, what may come in an event's place, at the same loudness.
-        chance: the scene's generator. What is drawn for an event does not depend on `others`, nor on later events but where `twice`.
+        followers: the same, at the same times and as loud at each of them; at least as long, which is cut.
+        chance: the scene's generator. What is drawn for an event does not depend on `others` or `followers`, nor on later events but where `twice`.
         overlap: share of the events that are made to overlap the first in time.
         twice: the last event is another of the first's label; one of them is heard after the other.
 
     Returns:
-        The scene with its stems: background, events, others.
+        The scene with its stems: background, events, others, followers.
     """
     last = round(background.duration * scene.sample_rate) - scene.samples
     scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0)]
@@ -50,6 +51,11 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
         stem.role, stem.place_of, stem.snr_db = "other", 1 + index, taken.snr_db
         stem.onset = min(taken.onset, scene.samples - stem.length)
         scene.stems.append(stem)
+    for index, clip in sorted((followers or {}).items()):
+        taken = scene.stems[1 + index]
+        length = min(round(clip.duration * scene.sample_rate), taken.length)
+        scene.stems.append(Stem(clip.clip_id, "other", clip.label, taken.onset, 0, length, taken.fade_in, taken.fade_out, snr_db=taken.snr_db,
+                                place_of=1 + index, follows=True))
     return scene
 
 

@@ -103,7 +103,7 @@ def mixed(tmp_path_factory, sounds, audioedit_here, ray_head):
     sources = [{"kind": "folder", "path": str(folder / name), "label": "parent"} for name in ("good", "bad")]
     sources.append({"kind": "manifest", "path": str(folder / "m.csv")})
     config = folder / "mixed.yaml"
-    config.write_text(yaml.safe_dump(configuration(sounds, sources=sources, edits={**PAIRS, "transfer": 3}, missing="skip")))
+    config.write_text(yaml.safe_dump(configuration(sounds, sources=sources, edits={**PAIRS, "speech_delete": 3}, missing="skip")))
     done = audioedit_here("build", config, "-o", folder / "run", "--ray", ray_head)
     assert done.returncode == 0, done.stderr
     return folder, words, done
@@ -144,7 +144,7 @@ def test_clips_are_of_good_files_alone_and_keep_what_their_manifest_says(mixed):
 def test_an_edit_without_its_clips_is_left_out_where_that_is_allowed(mixed):
     folder, _, done = mixed
     left = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
-    assert left and all("'transfer'" in line and "pieces" in line for line in left)
+    assert left and all("'speech_delete'" in line and "utterances" in line for line in left)
     pairs = pd.read_parquet(folder / "run/quality/pairs.parquet")
     assert pairs.groupby("edit").size().to_dict() == PAIRS and pairs["kept"].sum() >= 10
 
@@ -171,7 +171,7 @@ def labelled(folder: pathlib.Path, sounds: pathlib.Path, events: int, background
 
 
 @pytest.mark.parametrize(("edits", "events", "backgrounds", "words"), [
-    ({"transfer": 3}, 3, 2, ["'transfer'", "piece"]),
+    ({"transfer": 3}, 1, 1, ["'transfer'", "label"]),
     ({"replace": 3}, 1, 1, ["'replace'", "label"]),
     ({"add": 3}, 1, 0, ["'add'", "label"]),
 ])

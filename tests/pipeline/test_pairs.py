@@ -13,7 +13,7 @@ from pipeline.pairs import PairWork, render_scene
 from stages.score import score
 
 RATE, SECONDS = 16_000, 6.0
-WORK = PairWork("", 4, RATE, 1, round(SECONDS * RATE), -25.0, 0.5, Labels.read(), 60.0, {}, ())
+WORK = PairWork("", 4, RATE, 1, round(SECONDS * RATE), -25.0, 0.5, 0.0, Labels.read(), 60.0, {}, ())
 ASKED = {  # edit, subject, what is put in or named, noop
     "both gone": ("remove", 1, "", False), "one gone": ("remove", 3, "", False),
     "both alone": ("extract", 1, "", False), "one alone": ("extract", 3, "", False),

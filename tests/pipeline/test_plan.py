@@ -25,7 +25,8 @@ def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: in
     table = pd.DataFrame(rows, columns=["role", "label", "piece", "part", "variant"])
     table["clip_id"] = [f"{key:016x}" for key in mix(99, np.arange(first, first + len(table)))]
     table["uri"] = table["piece"].where(table["piece"] != "", table["clip_id"])
-    return table.assign(caption="", group="", speaker="", source=0, editable=0, leak_db=None, duration=np.where(table["role"] == "event", 3.0, 30.0))
+    return table.assign(caption="", group="", speaker="", source=0, editable=0, leak_db=None,
+                        duration=np.where(table["role"] == "event", 1.0 + np.arange(len(table)) % 5, 30.0))
 
 
 def config(**changes) -> Config:
@@ -146,10 +147,14 @@ def test_the_order_of_the_clips_does_not_matter(rows):
     assert (shuffled["pair_id"] == rows["pair_id"]).all() and all(list(a) == list(b) for a, b in zip(shuffled["clip_ids"], rows["clip_ids"]))
 
 
-def test_transfer_has_the_same_part_in_another_timbre(rows):
-    known = MIXED.set_index("clip_id")
-    for row in rows[rows["edit"] == "transfer"].itertuples():
+def test_transfer_has_the_same_part_in_another_timbre_or_another_sound_that_lasts_as_long(rows):
+    known, asked = MIXED.set_index("clip_id"), rows[rows["edit"] == "transfer"]
+    assert asked["kind"].value_counts().to_dict() == {"soundscape": len(asked) / 2, "piece": len(asked) / 2}
+    for row in asked.itertuples():
         one, other = known.loc[row.edited], known.loc[row.other]
+        if row.kind == "soundscape":
+            assert other["duration"] >= one["duration"] and other["label"] not in row.labels and row.labels.count(one["label"]) == 1
+            continue
         assert (one["piece"], one["part"], one["variant"], other["variant"]) == (other["piece"], other["part"], 0, 1)
 
 

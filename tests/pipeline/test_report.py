@@ -90,7 +90,7 @@ def build(root: str, channels: int = 1, label: str = "bell", seconds: float = 2.
     write_table(run, "clips/clips.parquet", pa.Table.from_pandas(clip_phase.gather(run, []), preserve_index=False))
     finish.write_sources(run, Listing({c.uri: SourceFile(c.uri, 0) for c in (clip, *rejected)}, [], ""))
 
-    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, 0.5, Labels.read(), 60.0, {}, tuple(Filters().rules))
+    work = pairs.PairWork(run.root, 7, RATE, channels, round(seconds * RATE), -25.0, 0.5, 0.0, Labels.read(), 60.0, {}, tuple(Filters().rules))
     for number, split in enumerate(SPLITS):
         made = [pair_of(edit, split, 10 * number + n, channels, seconds, label, (0.5 * seconds, 0.75 * seconds))
                 for n, edit in enumerate(("add", "add", "remove", "replace"))]

@@ -44,7 +44,7 @@ def test_a_build_into_a_bucket_is_whole_and_verified(bucket, audioedit, audioedi
     done = audioedit("build", config, "-o", f"{bucket}/built")
     assert done.returncode == 0, done.stderr
     run = Storage(f"{bucket}/built")
-    assert run.names("") == ["attribution.csv", "clips", "parts", "plan.parquet", "quality", "report", "run.json", "shards", "sources.parquet"]
+    assert run.names("") == ["attribution.csv", "clips", "parts", "plan.parquet", "quality", "report", "rooms.npy", "run.json", "shards", "sources.parquet"]
     for command in (("verify", f"{bucket}/built"), ("status", f"{bucket}/built"), ("report", f"{bucket}/built")):
         told = audioedit(*command)
         assert told.returncode == 0, told.stdout + told.stderr

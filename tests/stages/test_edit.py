@@ -174,10 +174,14 @@ def test_spans_cover_what_sounds_and_nothing_else(stems):
 
 
 def test_sides_name_the_stems_before_and_after():
-    scene = scene_of((0, 10), (0, 10), (0, 10), (0, 10))
+    scene = scene_of((0, 10), (0, 10), (0, 10), (0, 10), (0, 10))
     scene.stems[0].role = "background"
-    scene.stems[3].role, scene.stems[3].place_of = "other", 1
+    for stem in scene.stems[3:]:
+        stem.role, stem.place_of = "other", 1
+    scene.stems[4].follows = True
     assert sides(scene, "add", 1) == ([0, 2], [0, 1, 2], [1])
     assert sides(scene, "remove", 1) == ([0, 1, 2], [0, 2], [1])
     assert sides(scene, "extract", 1) == ([0, 1, 2], [1], [1])
-    assert sides(scene, "replace", 1) == sides(scene, "transfer", 1) == ([0, 1, 2], [0, 2, 3], [1, 3])
+    assert sides(scene, "replace", 1) == ([0, 1, 2], [0, 2, 3], [1, 3])
+    assert sides(scene, "transfer", 1) == ([0, 1, 2], [0, 2, 4], [1, 4])
+    assert sides(scene, "generate", 0) == ([], [0, 1, 2], [0, 1, 2])

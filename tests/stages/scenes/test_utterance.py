@@ -203,7 +203,7 @@ def test_a_scene_of_which_no_pair_can_be_made_is_rows_with_reasons():
     item = {"scene_id": "00aa", "kind": "utterance", "split": "train", "clip_ids": [twins[0].clip.clip_id],
             "clips": {one.clip.clip_id: one.clip for one in twins}, "pairs": [("key", "speech_substitute", 0, twins[1].clip.clip_id, False)]}
     part = Part("pairs", 0, [item], "train")
-    work = PairWork("", 1, 16_000, 1, 48_000, JOIN_DB, 0.5, Labels.read(), 60.0, {}, ())
+    work = PairWork("", 1, 16_000, 1, 48_000, JOIN_DB, 0.5, 0.0, Labels.read(), 60.0, {}, ())
     pair = Pair("key", "00aa", "speech_substitute", "real", "synthetic", "speech", "en", "train", part.number)
     render_scene(item, [pair], work, lambda clip: next(one.flac for one in twins if one.clip.clip_id == clip.clip_id))
     assert "no words that could be put in" in pair.reason and pair.source is None
