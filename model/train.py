@@ -85,10 +85,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
         self.average = Average(weights, config.ema)
         self.parameters = list(weights.values())
-        group.wait()  # all have checked what the first is about to change
-        if group.first:
-            record.write(folder, config, data, init, keys, len(shards))
-        self.checkpoints = Checkpoints(folder, group, config.keep)
+        self._asked = (config, data, init, keys, len(shards))
 
     def _val(self, runs: list[str]) -> Draws | None:
         """None where the data has no val split."""
@@ -98,6 +95,14 @@ class _Training:
         return Draws(shards, Order(np.ones(len(shards)), self.config.seed), self.model.sizes, self.config)
 
     def run(self, report: Callable[[dict], None]) -> Path:
+        self.group.wait()  # all have checked what the first is about to change
+        with record.held(self.folder) if self.group.first else nullcontext():
+            if self.group.first:
+                record.write(self.folder, *self._asked)
+            self.checkpoints = Checkpoints(self.folder, self.group, self.config.keep)
+            return self._steps(report)
+
+    def _steps(self, report: Callable[[dict], None]) -> Path:
         config, group = self.config, self.group
         step = max(self.checkpoints.steps(), default=0)
         if step:

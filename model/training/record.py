@@ -1,7 +1,11 @@
 """What a training's folder says of it: train.json. Another training does not go on there."""
 
+import contextlib
+import fcntl
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -9,7 +13,8 @@ import torch
 from manifests.errors import RequestError
 from model.training.config import TrainConfig
 
-RECORD = "train.json"
+RECORD, LOCK = "train.json", ".lock"
+PATIENCE = 30.0  # s
 FREE = {"steps", "workers", "ranks", "every", "keep", "listen", "listen_steps", "copying", "bad_steps", "compile",
         "checkpoint_activations"}  # may be changed on the way
 
@@ -29,6 +34,27 @@ def check(folder: Path, config: TrainConfig, data: dict[str, float], init: str |
             raise RequestError(f"{folder} holds another training: {', '.join(differs)} differ; go on with its own configuration, or give another folder")
     elif folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
         raise RequestError(f"{folder} exists already and holds no training")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep others from training in a folder meanwhile. It is free again when this process ends, however it does; those of a killed training take seconds.
+
+    Raises:
+        RequestError: another process trains there, and went on for as long as one that lost its driver would.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "w") as file:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise RequestError(f"{folder}: another process is training there; wait for it, or give another folder") from None
+                time.sleep(0.2)
+        yield
 
 
 def write(folder: Path, config: TrainConfig, data: dict[str, float], init: str | Path | None, keys: set[str] | None, samples: int) -> None:

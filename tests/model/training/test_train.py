@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -157,6 +159,20 @@ def test_a_folder_holds_one_training(tmp_path, run, config):
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(RequestError, match="holds no training"):
         train(config(), {run: 1.0}, tmp_path / "full")
+
+
+def test_two_trainings_in_one_folder_are_one_line_and_a_process_that_is_killed_frees_it(tmp_path, run, config, monkeypatch):
+    monkeypatch.setattr("model.training.record.PATIENCE", 0.5)
+    hold = "import pathlib, sys, time; from model.training import record\nwith record.held(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(100)"
+    other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "out")], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    try:
+        assert other.stdout.readline() == b"\n"
+        with pytest.raises(RequestError, match="another process is training there"):
+            train(config(steps=1), {run: 1.0}, tmp_path / "out")
+    finally:
+        other.kill()
+        other.wait()
+    train(config(steps=1), {run: 1.0}, tmp_path / "out")
 
 
 def test_half_a_checkpoint_is_none(tmp_path, run, config):
