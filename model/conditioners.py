@@ -141,9 +141,12 @@ class SpeechPrompt(nn.Module):
     def forward(self, texts: list[Tensor | None]) -> tuple[Tensor, Tensor]:
         """Of the ids (characters,) of each sample, None for one that says nothing. What is longer than the places for it is cut."""
         empty = self.empty.expand(len(texts), -1, -1)
+        resting = rms_norm(empty) if self.sizes.norm_empty else empty
         mask = torch.ones(empty.shape[:2], dtype=torch.bool, device=empty.device)
         if all(text is None for text in texts):
-            return rms_norm(empty) if self.sizes.norm_empty else empty, mask
+            if self.training and self.embed.weight.requires_grad:  # processes that train together have a gradient for the same weights at each step
+                resting = resting + 0 * sum(weight.sum() for weight in self.parameters())
+            return resting, mask
         ids = torch.zeros(len(texts), self.sizes.length, dtype=torch.long, device=empty.device)
         for i, text in enumerate(texts):
             if text is not None:
@@ -155,6 +158,8 @@ class SpeechPrompt(nn.Module):
             x = block(x).masked_fill(padding, 0)
         x = self.project_time(self.project(rms_norm(x)).transpose(1, 2)).transpose(1, 2)
         silent = torch.tensor([text is None for text in texts], device=x.device)[:, None, None]
+        if self.training:  # what a sample is given does not depend on the others of its batch
+            return torch.where(silent, resting, rms_norm(x)), mask
         return rms_norm(torch.where(silent, empty, x)), mask
 
     def _places(self) -> Tensor:

@@ -11,7 +11,7 @@ from manifests.errors import RequestError
 from model import windows
 from model.audio_omni import AudioOmni
 from model.flow import SAMPLERS, guided, sample, times
-from model.mllm import Mllm, Prompt
+from model.mllm import Mllm, Prompt, sentence
 from model.recording import Recording, fitted, given, groups, resampled
 
 KINDS = ("sound", "music", "video")
@@ -119,7 +119,7 @@ class Editor:
         sync = None if video is None else self._video(video)
         text = _words(text, "a text") if video is None else text.strip()
         samples, path = self._samples(seconds), _Path(self, steps, guidance, sampler, shift, progress)
-        states = self.mllm.states([Prompt(text if not text or text.endswith((".", "!", "?")) else f"{text}.", kind)])
+        states = self.mllm.states([Prompt(sentence(text), kind)])
         return Recording(path.walk(states, self._noise(seed, self._frames), sync=sync)[0][:, :samples], self.rate)
 
     def speak(

@@ -31,6 +31,15 @@ KINDS = ("qwen2_5_omni", "qwen2_5_omni_thinker")  # a whole checkpoint, and the 
 SHORTEST = 0.1  # s; the encoder makes nothing of less than two frames, so silence is put after
 
 
+def sentence(text: str) -> str:
+    """A text that ends as a sentence does.
+
+    >>> sentence("rain on a roof"), sentence("Let it rain!"), sentence("下雨。"), sentence("")
+    ('rain on a roof.', 'Let it rain!', '下雨。', '')
+    """
+    return text if not text or text.endswith((".", "!", "?", "。", "!", "?")) else f"{text}."
+
+
 class Prompt(NamedTuple):
     """One request: its words, its task (of `ROLES`), and what is heard with it, float32 (samples,) at the MLLM's own rate."""
 

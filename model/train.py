@@ -68,8 +68,7 @@ class _Training:
         self.config, self.folder, self.group = config, folder, group
         sizes, shards, weights = check(config, data, folder, init, keys)
         model = AudioOmni.from_folder(init) if init is not None else _fresh(sizes, config.seed)
-        speaks = model.conditioners.speech_prompt is not None and bool(weights[shards.speaks].any())
-        if not speaks:
+        if model.conditioners.speech_prompt is not None and not weights[shards.speaks].any():
             _freeze_speech(model)
         if config.lora is not None:
             lora.add(model, config.lora, config.seed)
@@ -80,7 +79,7 @@ class _Training:
         self.draws = Draws(shards, Order(weights, config.seed), sizes, config)
         self.val = self._val(list(data))
         self.objective = Objective(self.model, getattr(torch, config.precision))
-        self.trained = spread(self.objective, group, config.ranks.parallel, config.checkpoint_activations, config.compile, unused=speaks)
+        self.trained = spread(self.objective, group, config.ranks.parallel, config.checkpoint_activations, config.compile)
         weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         self.optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
         self.average = Average(weights, config.ema)
@@ -98,6 +97,7 @@ class _Training:
         self.group.wait()  # all have checked what the first is about to change
         with record.held(self.folder) if self.group.first else nullcontext():
             if self.group.first:
+                record.check(self.folder, *self._asked)  # again: who was waited for may have begun another
                 record.write(self.folder, *self._asked)
             self.checkpoints = Checkpoints(self.folder, self.group, self.config.keep)
             return self._steps(report)
@@ -252,9 +252,8 @@ def _next(batches: Iterator[Batch]) -> Batch:
 
 def _freeze_speech(model: AudioOmni) -> None:
     """Where no sample is to say anything, nothing of that conditioner has a gradient but what stands for no speech."""
-    if model.conditioners.speech_prompt is not None:
-        for name, weight in model.conditioners.speech_prompt.named_parameters():
-            weight.requires_grad_(name == "empty")
+    for name, weight in model.conditioners.speech_prompt.named_parameters():
+        weight.requires_grad_(name == "empty")
 
 
 def _fresh(sizes: Sizes, seed: int) -> AudioOmni:

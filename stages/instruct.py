@@ -25,6 +25,8 @@ def instruct(pair: Pair, scene: Scene, labels: Labels) -> None:
     x, y = scene.stems[pair.edited[0]], scene.stems[pair.edited[-1]]
     single = len(pair.edited) == 1 or pair.edit in ("replace", "transfer")
     manners = {f"{pair.edit}_nth": {"nth": ORDINALS[x.nth - 1], "nth_zh": CHINESE_ORDINALS[x.nth - 1]}} if single and x.nth else {pair.edit: {}}
+    if pair.edit == "transfer" and scene.kind == "piece":
+        manners["transfer_piece"] = {}
     if pair.edit in ("add", "remove", "extract") and single and not x.nth and x.role == "event":
         first, end = (sample / scene.samples for sample in (x.onset, x.onset + x.length))
         manners |= {f"{pair.edit}_where": {"where": english, "where_zh": chinese} for english, chinese, low, high in PLACES if low <= first and end <= high}

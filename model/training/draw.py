@@ -19,6 +19,7 @@ from manifests.chance import generator
 from manifests.errors import Rejected, RequestError
 from manifests.pair import speaks
 from model.flow import shifted
+from model.mllm import sentence
 from model.recording import fitted, resampled
 from model.sizes import Sizes
 from model.training.config import TrainConfig
@@ -164,7 +165,7 @@ def asked(facts: dict, wording: int, sizes: Sizes) -> tuple[str, str, str | None
         return text, "edit", None
     if sizes.conditioners.speech_prompt is not None and speaks(facts):
         return "", "speech", facts["target_text"]
-    return text, "music" if facts["domain"] == "music" else "sound", None
+    return sentence(text), "music" if facts["domain"] == "music" else "sound", None
 
 
 def collate(batches: list[Batch]) -> Batch:

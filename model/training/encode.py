@@ -110,7 +110,7 @@ def check(run: Storage, sizes: Sizes, codec_folder: str | Path | None) -> bool:
 
 def _made_with(sizes: Sizes, digest: str) -> dict[str, Any]:
     named = {name: getattr(sizes, name) for name in ("sample_rate", "channels", "window", "codec", "mllm")}
-    return named | {"codec_weights": digest}
+    return named | {"speaks": sizes.conditioners.speech_prompt is not None, "codec_weights": digest}
 
 
 def _digest(codec_folder: str | Path | None) -> str:

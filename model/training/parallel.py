@@ -55,14 +55,13 @@ class Group:
         return total.tolist()
 
 
-def spread(objective: Objective, group: Group, kind: str, checkpoint_activations: bool, compile: bool, unused: bool = False) -> nn.Module:
+def spread(objective: Objective, group: Group, kind: str, checkpoint_activations: bool, compile: bool) -> nn.Module:
     """The objective made ready to be trained by a group.
 
     Args:
         kind: "ddp", whole copies; "fsdp", weights shared out (FSDP2; Zhao et al. 2023).
         checkpoint_activations: compute a layer's activations again in the backward pass (Chen et al. 2016).
         compile: let torch compile the DiT.
-        unused: a step may leave some weights without a gradient.
     """
     dit = objective.model.dit
     if checkpoint_activations:
@@ -72,7 +71,7 @@ def spread(objective: Objective, group: Group, kind: str, checkpoint_activations
         dit.compile_layers()
     if group.count == 1:
         return objective
-    return _shared(objective) if kind == "fsdp" else nn.parallel.DistributedDataParallel(objective, find_unused_parameters=unused)
+    return _shared(objective) if kind == "fsdp" else nn.parallel.DistributedDataParallel(objective)
 
 
 def _shared(objective: Objective) -> Objective:

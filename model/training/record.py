@@ -1,6 +1,7 @@
 """What a training's folder says of it: train.json. Another training does not go on there."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from model.training.config import TrainConfig
 
 RECORD, LOCK = "train.json", ".lock"
 PATIENCE = 30.0  # s
+LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without
 FREE = {"steps", "workers", "ranks", "every", "keep", "listen", "listen_steps", "copying", "bad_steps", "compile",
         "checkpoint_activations"}  # may be changed on the way
 
@@ -38,7 +40,9 @@ def check(folder: Path, config: TrainConfig, data: dict[str, float], init: str |
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep others from training in a folder meanwhile. It is free again when this process ends, however it does; those of a killed training take seconds.
+    """Keep others from training in a folder meanwhile, where its file system has locks.
+
+    It is free again when this process ends, however it does; those of a killed training take seconds.
 
     Raises:
         RequestError: another process trains there, and went on for as long as one that lost its driver would.
@@ -54,6 +58,10 @@ def held(folder: Path) -> Iterator[None]:
                 if time.monotonic() > until:
                     raise RequestError(f"{folder}: another process is training there; wait for it, or give another folder") from None
                 time.sleep(0.2)
+            except OSError as error:
+                if error.errno not in LOCKLESS:
+                    raise
+                break
         yield
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from manifests.audio import decode_flac
 from manifests.errors import Rejected
 from model.editor import Editor
+from model.evaluate import conform
 from model.evaluation.distances import si_sdr
 from model.evaluation.generator import editing
 from model.evaluation.task import Task
@@ -69,8 +70,9 @@ def listen(editor: Editor, shards: Shards, count: int, steps: int | None, folder
             return
         source, target = (decode_flac(sample.members[f"{side}.flac"]) for side in SIDES)
         rate = sample.facts["sample_rate"]
+        task = Task(source, target, rate, sample.facts)
         try:
-            output = editing(editor, steps, seed=number)(Task(source, target, rate, sample.facts)).audio
+            output, _ = conform(editing(editor, steps, seed=number)(task), task)
         except Rejected:  # longer than can be made of silence
             continue
         for name, audio in (("source", source), ("output", output), ("target", target)):

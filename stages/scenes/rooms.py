@@ -23,6 +23,7 @@ def responses(seed: int, rate: int) -> np.ndarray:
     """
     import pyroomacoustics
 
+    pyroomacoustics.constants.set("num_threads", 1)  # several sum up in another order
     found = np.zeros((COUNT, round(LONGEST * rate)), np.float32)
     for number, row in enumerate(found):
         chance = generator(seed, "room", number)

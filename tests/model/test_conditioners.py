@@ -138,6 +138,17 @@ def test_the_published_model_norms_the_empty_block_only_beside_speech():
     assert not torch.allclose(beside, prompt.empty[0], atol=1e-3) and torch.allclose(beside.square().mean(-1), torch.ones(6), atol=1e-3)
 
 
+@pytest.mark.parametrize("norm_empty", [True, False])
+def test_in_training_a_sample_is_alone_and_every_weight_has_a_gradient_though_none_speaks(norm_empty):
+    sizes = SpeechPromptSizes(vocabulary=30, length=24, tokens=6, width=16, blocks=2, norm_empty=norm_empty)
+    prompt = randomised(SpeechPrompt(sizes, 24)).train().requires_grad_(True)
+    silent, text = prompt([None])[0], torch.tensor([1, 2])
+    assert torch.equal(prompt([text, None])[0][1], silent[0]) and torch.equal(prompt.eval()([None])[0], silent)
+    prompt.train()([None, None])[0].sum().backward()
+    assert all(weight.grad is not None for weight in prompt.parameters())
+    assert all((weight.grad == 0).all() for name, weight in prompt.named_parameters() if name != "empty")
+
+
 def test_text_over_the_places_is_cut():
     prompt, long = randomised(SpeechPrompt(SPEECH, 24)), torch.arange(40) % 30
     assert torch.equal(prompt([long])[0], prompt([long[:24]])[0]) and not torch.equal(prompt([long])[0], prompt([long[:23]])[0])

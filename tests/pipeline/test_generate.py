@@ -68,6 +68,7 @@ def test_a_model_that_speaks_learns_to_and_is_judged(run, tmp_path, audioedit_he
     changes = {"steps": 3, "batch": 8, "warmup": 1, "workers": 0, "ema": 0.0, "learning_rate": 1e-3, "every": {"log": 1, "val": 3, "listen": 3}}
     tiers = ["real", "synthetic", "demo"]
     config = TrainConfig.model_validate(changes | {"tiers": tiers, "listen_steps": 1, "weights": {"edits": {"remove": 0.5}}})
+    train(config.model_copy(update={"steps": 1}), {str(run): 1.0}, tmp_path / "out", init=tmp_path / "MODEL")  # whether a sample spoke by then or not
     last = train(config, {str(run): 1.0}, tmp_path / "out", init=tmp_path / "MODEL")
     before, after = (load_file(folder / "model.safetensors") for folder in (tmp_path / "MODEL", last))
     said = "samples say more than fits into the model's window of 4.0 s"

@@ -54,7 +54,7 @@ def of_a_speaker(edit: str, subject: int = 1) -> Pair:
 def told(edit: str, x: str = "dog bark", y: str = "church bell", split: str = "train", onset: int = 3, length: int = 5, snr: float = 8.0) -> Pair:
     labels = [("background", "rain"), ("event", x), ("event", "door"), ("other", y)]
     scene = Scene("s", "soundscape", split, 8000, 1, 10, [Stem("c", role, label, onset, 0, length, 0, 0, snr_db=snr) for role, label in labels])
-    scene.stems[3].place_of = 1
+    scene.stems[3].place_of, scene.stems[3].follows = 1, edit == "transfer"
     pair = Pair("key", "s", edit, "synthetic", "demo", "sound", "en", split, 0)
     pair.before, pair.after, pair.edited = sides(scene, edit, 1)
     instruct(pair, scene, LABELS)
@@ -130,6 +130,18 @@ def test_all_wordings_name_a_label_that_is_not_known_whatever_is_in_it(edit, x, 
     assert pair.label == x and len(set(pair.instructions)) == len(pair.instructions)
 
 
+def test_notes_are_spoken_of_where_there_are_some():
+    labels = [("track", "flute"), ("track", "cello"), ("other", "oboe")]
+    scene = Scene("s", "piece", "train", 8000, 1, 10, [Stem("c", role, label, 0, 0, 10, 0, 0) for role, label in labels])
+    scene.stems[2].place_of = 0
+    pair = Pair("key", "s", "transfer", "synthetic", "demo", "music", "en", "train", 0)
+    pair.before, pair.after, pair.edited = sides(scene, "transfer", 0)
+    instruct(pair, scene, LABELS)
+    assert "Turn the flute into an oboe, note for note." in pair.instructions and "Turn the flute passage into an oboe." in pair.instructions
+    for text in told("transfer").instructions:
+        assert not any(word in text for word in ("note", "play", "score", "part of", "演奏", "音符", "部分")), text
+
+
 def test_music_is_asked_for_by_all_its_instruments():
     pair = out_of_silence(role="track", label="flute")
     assert pair.instruction == "Generate music with a flute and a cello." and pair.target_text == pair.label == "flute and cello" and not pair.source_text
@@ -143,7 +155,7 @@ def test_wordings_have_no_place_that_is_not_filled():
         allowed = {"x", "y", "place"} if edit in SPEECH else {"x", "zh"} if edit.endswith("_speaker") else sounds | {"other", "y", "zh_y"}
         for text in (*texts["en"], *texts["zh"]):
             places = {place for _, place, _, _ in string.Formatter().parse(text) if place}
-            telling = {"music": {"x", "zh"}, "speech": {"x"}}.get(manner, {manner})
+            telling = {"music": {"x", "zh"}, "speech": {"x"}, "piece": {"y", "zh_y"}}.get(manner, {manner})
             assert places and places <= allowed | telling, text
             assert not manner or places & telling, text
             assert edit not in ("replace", "transfer") or places & {"other", "y", "zh_y"}, text
