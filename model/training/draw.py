@@ -30,6 +30,7 @@ LATENTS = "latents.safetensors"  # of a sample that was encoded
 SIDES = ("source", "target")
 TOLD = ("edit", "instructions", "edit_spans")
 TRIES = 50  # samples after a broken one
+HIDDEN = (0.7, 1.0)  # share of a voice
 
 
 class Batch(NamedTuple):
@@ -41,7 +42,8 @@ class Batch(NamedTuple):
         prompts: what the MLLM reads of each.
         tasks: which it is then told to be at (`mllm.ROLES`).
         said: what each is to say, None for nothing.
-        source, target: audio, or None.
+        source, target: audio, or None. In the place of a source, which is silence, of one that is to say something stands its target: the voice to say it with.
+        hidden: (batch, frames of the spectrogram that the source is heard as), True where it is hidden; None where the model hears none.
         latents: of the source, of the target, and the target's deviations, None where the codec has none; each (batch, latent channels, frames).
         states: of the MLLM for each wording (tokens, width), or None.
         noise: (batch, latent channels, frames).
@@ -59,6 +61,7 @@ class Batch(NamedTuple):
     said: list[str | None]
     source: Tensor | None
     target: Tensor | None
+    hidden: Tensor | None
     latents: tuple[Tensor, Tensor, Tensor | None] | None
     states: list[Tensor] | None
     noise: Tensor
@@ -148,11 +151,28 @@ class Draws(Dataset):
             states = [tensors[f"states.{wording}"].float()]
             latents = tuple(_frames(tensors.get(name), begin, sizes.latent_frames) for name in ("source", "target", "target_deviation"))
         text, task, said = asked(facts, wording, sizes)
+        if said is not None and "target" in audio:
+            audio["source"] = audio["target"]
+        hidden = _hidden(said, length, chance, sizes)
         return Batch(
-            [sample.key], [facts["edit"]], [text], [task], [said], audio.get("source"), audio.get("target"), latents, states,
+            [sample.key], [facts["edit"]], [text], [task], [said], audio.get("source"), audio.get("target"), hidden, latents, states,
             torch.from_numpy(noise), None if posterior is None else torch.from_numpy(posterior), torch.tensor([t], dtype=torch.float32), weight,
             torch.tensor([bool(without[0])]), torch.tensor([bool(without[1])]), broken,
         )
+
+
+def _hidden(said: str | None, length: int, chance: np.random.Generator, sizes: Sizes) -> Tensor | None:
+    """Of a voice, most, so that what is said is not heard but gone on from (Le et al. 2023, Voicebox; Audio-Omni: 70 to 100 %); of a source, nothing."""
+    heard = sizes.conditioners.audio_input_prompt
+    if heard is None:
+        return None
+    hidden = torch.zeros(1, heard.frames, dtype=torch.bool)
+    if said is not None:
+        frames = min(heard.frames, 1 + length // heard.hop)
+        count = round(frames * chance.uniform(*HIDDEN))
+        first = int(chance.integers(0, frames - count + 1))
+        hidden[:, first : first + count] = True
+    return hidden
 
 
 def asked(facts: dict, wording: int, sizes: Sizes) -> tuple[str, str, str | None]:

@@ -80,7 +80,8 @@ class Encoder:
         prompts = [Prompt(text, task, heard if sizes.mllm["hear_source"] and task == "edit" else None) for text, task in told]
         states, mask = self.mllm.states(prompts)
         tensors |= {f"states.{number}": state[counted].bfloat16() for number, (state, counted) in enumerate(zip(states, mask))}
-        members = {"source.flac": sample.members["source.flac"]} if sizes.conditioners.audio_input_prompt is not None else {}
+        side = "source" if asked(facts, 0, sizes)[2] is None else "target"  # of what is to be said, the voice
+        members = {"source.flac": sample.members[f"{side}.flac"]} if sizes.conditioners.audio_input_prompt is not None else {}
         return facts | {"samples": samples}, members | {LATENTS: save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})}
 
 

@@ -36,11 +36,11 @@ class Objective(nn.Module):
     def velocity(self, batch: Batch, hidden: Tensor, mask: Tensor, source: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """Of the conditional model, less the conditions that a sample goes without."""
         silent = torch.tensor([edit == "generate" for edit in batch.edits], device=x.device)
-        with_source = ~(batch.without_source | silent)[:, None, None]
-        audio = None if batch.source is None else batch.source * with_source
+        speaks = torch.tensor([text is not None for text in batch.said], device=x.device)
+        with_source, with_voice = (~(batch.without_source | without)[:, None, None] for without in (silent, silent & ~speaks))
+        audio = None if batch.source is None else batch.source * with_voice
         latents = source * with_source if self.model.sizes.dit.source_channels else None
-        said = batch.said if any(text is not None for text in batch.said) else None
-        given = self.model.condition(hidden, mask, said, audio, source=latents)
+        given = self.model.condition(hidden, mask, batch.said if speaks.any() else None, audio, hidden_frames=batch.hidden, source=latents)
         given = given.without_instruction(batch.without_instruction).trimmed()
         return self.model.dit(x, t, given.context, given.context_mask, given.low_level, given.source, given.pooled)
 

