@@ -21,6 +21,8 @@ from stages.engines import SILENCE
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))  # "default" looks for new examples
 ROOT = pathlib.Path(__file__).parents[1]
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell, whose children would never hear of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", **SILENCE})  # before a test imports what reports usage
 os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)  # of this test session's clusters
 
