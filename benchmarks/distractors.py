@@ -92,11 +92,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1000, help="of each edit, remove and extract")
     parser.add_argument("--steps", type=int, default=1500, help="of each training")
     options = parser.parse_args()
-    folder = options.folder
+    folder = options.folder.absolute()  # what is run is run elsewhere
     if not (folder / "sounds").exists():
         make(folder / "sounds")
     config = {"seed": 3, "audio": {"sample_rate": RATE, "seconds": SECONDS}, "edits": dict.fromkeys(("remove", "extract"), options.pairs),
-              "sources": [{"kind": "folder", "path": str((folder / "sounds").absolute()), "label": "parent"}], "split": {"train": 0.8, "val": 0.1, "test": 0.1}}
+              "sources": [{"kind": "folder", "path": str(folder / "sounds"), "label": "parent"}], "split": {"train": 0.8, "val": 0.1, "test": 0.1}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
     def run(*command: str) -> None:
