@@ -50,7 +50,7 @@ class Pieces:
         return Lane(np.array(scenes, np.uint64), np.array(rows), np.array(scene), np.array(subject))
 
     def _order(self, lane: int, n: int, tracks: list[tuple[int, int]]) -> np.ndarray:
-        """A piece's tracks in a round's order; where the lane has transfer, those with a second timbre first, so that they are siblings."""
+        """A piece's tracks in a round's order; in all lanes but the first, those with a second timbre first, so that transfers are siblings."""
         drawn = mix(self.seed, key("track", lane, n), np.array([k for _, k in tracks], np.uint64))
         only_one = np.array([self.parts[row] not in self.second for row, _ in tracks]) if lane else np.zeros(len(tracks), bool)
         return np.lexsort((drawn, only_one))
