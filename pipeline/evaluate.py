@@ -77,7 +77,7 @@ def run(request: Request) -> str:
 
         editor = Editor.from_pretrained(request.model, mllm=request.mllm)
         systems |= {"model": editing(editor, request.steps, request.guidance, request.seed), "codec": codec_of(editor)}
-    listeners = listeners_of(facts["configuration"].get("scorers", {}), set(zip(shards.edit.tolist(), shards.domain.tolist())))
+    listeners = listeners_of(facts["configuration"].get("scorers", {}), set(shards.edit.tolist()), bool(shards.speaks.any()))
     total = len(shards) if request.limit is None else min(request.limit, len(shards))
     with tqdm(total=total, unit=" pair", desc="evaluate", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
         rows = list(evaluate(_read(shards), {**systems, **BASELINES}, listeners, request.limit, bar.update))
@@ -145,16 +145,16 @@ def _read(shards: Shards) -> Iterator[Sample]:
             tqdm.write(str(error), file=sys.stderr)
 
 
-def listeners_of(scorers: dict, asked: set[tuple[str, str]]) -> Listeners:
+def listeners_of(scorers: dict, edits: set[str], speaks: bool = False) -> Listeners:
     """A run's own engines, as far as its pairs need them; one that is not here is told, and its column stays empty.
 
     Args:
         scorers: of its configuration.
-        asked: edit and domain of its pairs.
+        edits: of its pairs.
+        speaks: whether some of them make speech out of silence.
     """
-    found, labelled = {}, any(edit in HEARD_AS for edit, _ in asked)
-    spoken = any(edit.startswith("speech_") or (edit, domain) == ("generate", "speech") for edit, domain in asked)
-    for name, kind, needed in (("clap", "scorer", labelled), ("asr", "recognizer", spoken)):
+    found, spoken = {}, speaks or any(edit.startswith("speech_") for edit in edits)
+    for name, kind, needed in (("clap", "scorer", edits & set(HEARD_AS)), ("asr", "recognizer", spoken)):
         if scorers.get(name) and needed:
             try:
                 found[name] = registry.load(kind, scorers[name])

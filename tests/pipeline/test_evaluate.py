@@ -138,8 +138,8 @@ def test_what_is_said_is_held_against_the_targets_text():
     source, target = (speak(text, "en-us+adam", 16_000)[0] for text in texts)
     facts = {"edit": "speech_insert", "noop": False, "edit_spans": [[1.0, 1.5]], "params": json.dumps({"source_span": [1.0, 1.0]}), "label": "",
              "language": "en", "source_text": texts[0], "target_text": texts[1]}
-    listeners, task = listeners_of({"clap": None, "asr": {"engine": "pocketsphinx"}}, {("speech_insert", "speech")}), Task(source, target, 16_000, facts)
-    assert listeners.clap is None and listeners_of({"asr": {"engine": "pocketsphinx"}}, {("add", "speech")}).wer is None
+    listeners, task = listeners_of({"clap": None, "asr": {"engine": "pocketsphinx"}}, {"speech_insert"}), Task(source, target, 16_000, facts)
+    assert listeners.clap is None and listeners_of({"asr": {"engine": "pocketsphinx"}}, {"add"}).wer is None
     assert scores(target, task, listeners)["wer"] == 0
     assert scores(fitted(source, target.shape[1]), task, listeners)["wer"] == pytest.approx(2 / 7)
 
