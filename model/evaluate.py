@@ -42,7 +42,8 @@ def scores(output: np.ndarray, task: Task, listeners: Listeners = NOBODY, others
 
     `si_sdr_db`: not of ONE_TO_MANY, nor where nothing is to be done. `lsd_db`, `mr_stft`: as in `distances`. `inside_db`, `outside_db`: energy
     of output less target where the edit is, and elsewhere, over that of the stronger of source and target there; -80 where nothing is wrong. `sibling`,
-    `sibling_chance`: see `sibling_test`. `clap`: see `_change`. `wer`: of speech.
+    `sibling_chance`: see `sibling_test`. `clap`: see `_change`. `wer`: of speech edits; of speech made
+    out of silence none, for a recogniser that chooses between texts would have no other to choose.
 
     Args:
         others: pairs of the same scene.
@@ -58,7 +59,7 @@ def scores(output: np.ndarray, task: Task, listeners: Listeners = NOBODY, others
     found["sibling"], found["sibling_chance"] = sibling_test(made, task, others) or (None, None)
     audio, label = _change(output, task)
     found["clap"] = listeners.clap(audio, task.rate, label) if listeners.clap and label and audio.any() else None
-    found["wer"] = listeners.wer(output, task) if listeners.wer and task.speaks else None
+    found["wer"] = listeners.wer(output, task) if listeners.wer and task.edit.startswith("speech_") else None
     return found
 
 

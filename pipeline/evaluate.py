@@ -77,7 +77,7 @@ def run(request: Request) -> str:
 
         editor = Editor.from_pretrained(request.model, mllm=request.mllm)
         systems |= {"model": editing(editor, request.steps, request.guidance, request.seed), "codec": codec_of(editor)}
-    listeners = listeners_of(facts["configuration"].get("scorers", {}), set(shards.edit.tolist()), bool(shards.speaks.any()))
+    listeners = listeners_of(facts["configuration"].get("scorers", {}), set(shards.edit.tolist()))
     total = len(shards) if request.limit is None else min(request.limit, len(shards))
     with tqdm(total=total, unit=" pair", desc="evaluate", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
         rows = list(evaluate(_read(shards), {**systems, **BASELINES}, listeners, request.limit, bar.update))
@@ -145,16 +145,14 @@ def _read(shards: Shards) -> Iterator[Sample]:
             tqdm.write(str(error), file=sys.stderr)
 
 
-def listeners_of(scorers: dict, edits: set[str], speaks: bool = False) -> Listeners:
-    """A run's own engines, as far as its pairs need them; one that is not here is told, and its column stays empty.
+def listeners_of(scorers: dict, edits: set[str]) -> Listeners:
+    """A run's own engines, as far as its edits need them; one that is not here is told, and its column stays empty.
 
     Args:
         scorers: of its configuration.
-        edits: of its pairs.
-        speaks: whether some of them make speech out of silence.
     """
-    found, spoken = {}, speaks or any(edit.startswith("speech_") for edit in edits)
-    for name, kind, needed in (("clap", "scorer", edits & set(HEARD_AS)), ("asr", "recognizer", spoken)):
+    found = {}
+    for name, kind, needed in (("clap", "scorer", edits & set(HEARD_AS)), ("asr", "recognizer", any(edit.startswith("speech_") for edit in edits))):
         if scorers.get(name) and needed:
             try:
                 found[name] = registry.load(kind, scorers[name])
@@ -173,9 +171,9 @@ def _clap(scorer: TextAudioScorer):
 
 def _wer(recognizer: Recognizer):
     def rate_of(audio: np.ndarray, task: Task) -> float | None:
-        texts = tuple(filter(None, (task.facts["source_text"], task.facts["target_text"])))
+        texts = (task.facts["source_text"], task.facts["target_text"])
         (heard,) = recognizer.hear([Speech(audio, texts, task.facts["language"])], task.rate)
-        return None if isinstance(heard, Rejected) else error_rate(texts[-1], heard)
+        return None if isinstance(heard, Rejected) else error_rate(texts[1], heard)
 
     return rate_of
 

@@ -142,6 +142,8 @@ def test_what_is_said_is_held_against_the_targets_text():
     assert listeners.clap is None and listeners_of({"asr": {"engine": "pocketsphinx"}}, {"add"}).wer is None
     assert scores(target, task, listeners)["wer"] == 0
     assert scores(fitted(source, target.shape[1]), task, listeners)["wer"] == pytest.approx(2 / 7)
+    made = facts | {"edit": "generate", "source_text": "", "params": json.dumps({"stems": [{"role": "speech"}]})}
+    assert scores(target, Task(0 * target, target, 16_000, made), listeners)["wer"] is None
 
 
 def test_nothing_is_overwritten_unasked_and_an_unfinished_run_is_refused(small_run, sides, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import tarfile
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -92,6 +93,21 @@ def test_a_changed_pair_is_named_with_what_is_wrong(run, audioedit_here, how, to
 def test_every_edit_is_checked(run, edit):
     pair = change(run, swapped, edit)
     assert any(fault.startswith(f"pair {pair}") and "swapped" in fault for fault in verify(str(run), 1000))
+
+
+def test_rooms_that_are_not_those_that_were_heard(run):
+    assert any(stem["room"] is not None for stem in stems_of(run)), "or nothing is shown"
+    rooms = np.load(run / "rooms.npy")
+    np.save(run / "rooms.npy", rooms[::-1])
+    assert any("differs from its params" in fault or "off the level" in fault for fault in verify(str(run), 1000))
+    (run / "rooms.npy").unlink()
+    assert any("cannot be checked" in fault for fault in verify(str(run), 1000))
+
+
+def stems_of(run: pathlib.Path) -> list[dict]:
+    """Of all train pairs."""
+    shards = Shards([str(run)], "train")
+    return [stem for number in range(len(shards)) for stem in json.loads(shards.read(number).facts["params"])["stems"]]
 
 
 def test_bytes_that_were_altered(run):

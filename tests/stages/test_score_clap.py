@@ -15,10 +15,10 @@ from manifests.pair import Pair
 from manifests.scene import Rendered, Scene
 from stages.edit import edit, sides
 from stages.ingest import Gates, store
-from stages.instruct import instruct
+from stages.instruct import instruct, instruct_generate
 from stages.measure import measure
 from stages.render import render
-from stages.scenes import piece, soundscape
+from stages.scenes import piece, solo, soundscape
 from stages.score_clap import CLEAR, PROMPT, WINDOW, score_clap, score_clips
 
 RATE, SECONDS = 8_000, 5.0
@@ -232,3 +232,19 @@ def test_a_background_with_a_label_is_not_listened_to_by_itself():
     rendered, pairs = outdoors(0)
     score((rendered, pairs))
     assert all(pair.clap_background is None and pair.params == {} for pair in pairs)
+
+
+@pytest.mark.parametrize(("role", "heard"), [("event", True), ("utterance", False)])
+def test_what_is_made_of_silence_is_held_against_its_text_unless_it_speaks(role, heard):
+    clip, flac = stored(tone("a bell", 1.0), role, "a bell")
+    clip = replace(clip, transcript="we waited")
+    scene = solo.place(Scene("s", "solo", "train", RATE, 1, round(SECONDS * RATE)), clip, generator(1))
+    rendered = render(scene, {clip.clip_id: clip}, lambda _: flac, generator(1, "loudness"))
+    pair = Pair("generate-0", "s", "generate", "real", "real", "sound", "en", "train", 0)
+    pair.before, pair.after, pair.edited = sides(scene, "generate", 0)
+    instruct_generate(pair, scene, Labels.read(), clip)
+    edit(rendered, [pair])
+    rendered.audio = []
+    score((rendered, [pair]))
+    assert pair.clap_source is None and pair.clap_gain is None and pair.clap_background is None
+    assert (pair.clap_target is not None and pair.clap_target > 0.5) if heard else pair.clap_target is None
