@@ -27,6 +27,7 @@ from stages.engines import registry
 from stages.filter import judge
 from stages.hear import hear
 from stages.ingest import Gates, ingest, store
+from stages.scenes.utterance import drawn
 from stages.score_speech import score_speech
 from stages.transcribe import transcribe
 
@@ -97,8 +98,7 @@ def _halved(clip: Clip, number: int, work: PairWork) -> Clip | None:
     """The clip with the first cut of a deletion moved into the middle of its word; None where that would leave too little to take out."""
     words, cuts = from_json(clip.words)
     possible = stretches(words, cuts, work.join_db)
-    order = generator(work.seed, "stretches", clip.clip_id, "speech_delete").permutation(len(possible))
-    first, _ = possible[order[number % len(order)]]
+    first, _ = drawn("speech_delete", number, words, possible, generator(work.seed, "stretches", clip.clip_id, "speech_delete"))
     cuts[first] = Cut((words[first].start + words[first].end) / 2, cuts[first].level_db)
     return replace(clip, words=to_json(words, cuts)) if stretches(words, cuts, work.join_db) == possible else None
 

@@ -53,7 +53,7 @@ class QualityRow:
     clap_target: float | None = None
     clap_gain: float | None = None  # how far the edited span moved toward what the instruction asks for
     clap_background: float | None = None  # of a background without a label: the likest of the scene's labels in any 2 s of it
-    wer_source: float | None = None
+    wer_source: float | None = None  # word error rate of what is heard there; character error rate in scripts without spaces
     wer_target: float | None = None
     asr_choice: str | None = None  # whose text is heard on the target: source | target | neither
     speaker_overlap: float | None = None
@@ -73,6 +73,7 @@ class Pair(QualityRow):
     after: list[int] = field(default_factory=list)  # stems of the target
     edited: list[int] = field(default_factory=list)  # the stems that the edit is about
     instructions: list[str] = field(default_factory=list)
+    wordings: list[str] = field(default_factory=list)  # what each instruction was made of, its places not yet filled
     source_text: str = ""
     target_text: str = ""
     edit_spans: list[list[float]] = field(default_factory=list)

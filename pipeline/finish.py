@@ -15,6 +15,7 @@ from pipeline.config import SPLITS
 from pipeline.sources import Listing, SourceFile
 
 QUANTILES = (0.05, 0.5, 0.95)
+WORDINGS = pa.schema([("edit", pa.string()), ("split", pa.string()), ("wording", pa.string()), ("pairs", pa.int64())])
 
 
 def finish(run: Storage, parts: int) -> dict[str, int]:
@@ -33,6 +34,7 @@ def finish(run: Storage, parts: int) -> dict[str, int]:
     rows, clips = table.to_pandas(), read_table(run, "clips/clips.parquet", ["clip_id", "uri", "license", "metadata"]).to_pandas()
     write_table(run, "quality/pairs.parquet", table)
     write_table(run, "quality/summary.parquet", pa.Table.from_pandas(summary(rows), preserve_index=False))
+    write_table(run, "quality/wordings.parquet", wordings(found))
     run.write("attribution.csv", attribution(rows, clips))
     write_table(run, "quality/stages.parquet", pa.Table.from_pylist(
         [{"part": r["part"], **stage} for kind in ("clips", "pairs") for _, r in sorted(commit.records(run, kind).items()) for stage in r["stages"]]))
@@ -56,6 +58,16 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             row |= {f"{score}_p{round(100 * q):02d}": float(values.quantile(q)) if values.notna().any() else None for q in QUANTILES}
         found.append(row)
     return pd.DataFrame(found)
+
+
+def wordings(found: dict[int, dict]) -> pa.Table:
+    """One row an edit, split and wording that kept pairs are told in, its places not filled: how many of them are, commonest first."""
+    counts = Counter()
+    for record in found.values():
+        for edit, told in record["wordings"].items():
+            counts.update({(edit, record["split"], wording): count for wording, count in told.items()})
+    ordered = sorted(counts.items(), key=lambda row: (*row[0][:2], -row[1], row[0][2]))
+    return pa.Table.from_pylist([dict(zip(WORDINGS.names, (*names, count))) for names, count in ordered], schema=WORDINGS)
 
 
 def write_sources(run: Storage, listing: Listing) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 
@@ -254,7 +255,9 @@ def shard_part(state: dict, work: PairWork) -> dict:
     files = {name: shard(found) if found else b"" for name, found in ((TAR, kept), (REJECTED_TAR, broke))}
     stages = [*state["stages"], {**_stage("shard", started, state["scenes"]), "bytes": sum(map(len, files.values()))}]
     edits = {name: [sum(p.edit == name for p in pairs), sum(p.edit == name for p in kept)] for name in sorted({p.edit for p in pairs})}
-    outcome = {"items": len(part.items), "pairs": len(pairs), "kept": len(kept), "stored_rejected": len(broke), "edits": edits, "stages": stages}
+    wordings = {name: Counter(wording for pair in kept if pair.edit == name for wording in pair.wordings) for name in sorted({p.edit for p in kept})}
+    outcome = {"items": len(part.items), "pairs": len(pairs), "kept": len(kept), "stored_rejected": len(broke), "edits": edits, "wordings": wordings,
+               "stages": stages}
     return {"part": part, "rows": [pair.quality() for pair in pairs], "files": files, "outcome": outcome}
 
 

@@ -1,56 +1,25 @@
-"""Report: a run on one page, for eyes and ears. All of it comes from what parts committed: the same run, the same page."""
+"""Report: a run on one page, for eyes and ears. All of it comes from the plan and what parts committed: the same run, the same page."""
 
-import base64
-import io
 import json
 import re
-import tarfile
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pandas as pd
-import soundfile
-import soxr
 from jinja2 import Environment, StrictUndefined
 
-from manifests.audio import decode_flac
-from manifests.chance import key
 from manifests.pair import EDITS, SCORES
 from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline.attribution import licenses
+from pipeline.charts import charts
 from pipeline.config import SPLITS
-from pipeline.histogram import histogram
-from pipeline.spectrogram import pictures, ticks
+from pipeline.shown import HEARD, choose, shown
 
 PAGE = "report/index.html"
-SHOWN = 3  # pairs of each edit
-CANDIDATES = 50  # of each edit, split and domain, that those shown are chosen from
-EXCERPT = 12.0  # s: of a longer pair, a stretch from shortly before the edit
-CUT = 0.02  # s: a span this short is a join at which words are missing, too narrow to be drawn as wide as it is
 REASONS = 12  # lines of a table of reasons
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 COLUMNS = ["pair_id", "scene_id", "edit", "tier", "domain", "split", "part", "kept", "n_events", "reason", "license", "asr_choice", "transcribed_by"]
-CHARTS = (  # title, unit, series, and whether kept and rejected are told apart
-    ("SNR asked for", "LU over the background", ("snr_db",)),
-    ("Local SNR", "dB over all else in the edited span", ("local_snr_db",)),
-    ("Loudness", "LUFS", ("source_lufs", "target_lufs")),
-    ("Active ratio", "share of the pair in which the edited sound is heard", ("active_ratio",)),
-    ("Events", "sounds of a scene over its background", ("n_events",)),
-    ("Overlap ratio", "share of the edited span shared with other events", ("overlap_ratio",)),
-    ("Duration", "s", ("duration_s",)),
-    ("Join level", "dB under the speech, at its loudest join", ("join_level_db",)),
-    ("Pitch step", "semitones over a join", ("join_f0_semitones",)),
-    ("Alignment confidence", "how surely the words lie where they are said to", ("alignment_confidence",)),
-    ("CLAP", "similarity of a side with what is on it", ("clap_source", "clap_target")),
-    ("CLAP gain", "how far the edited span moved toward its instruction", ("clap_gain",)),
-    ("Pace", "characters a second", ("chars_per_second",)),
-)
 STAGES = ("ingest", "separate", "diarize", "transcribe", "label", "clap", "store", "render", "score", "hear", "shard")  # as one follows the other
-HEARD = ("target", "source", "neither")
 TEMPLATE = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")  # now: a job's folder may be gone when its run is done
 MEANING = {
     "add": "The target is the source with one sound more.",
@@ -73,136 +42,24 @@ def write(run: Storage) -> None:
     shards, facts = [shard for shard in run.read_json("shards/index.json") if shard["split"] in SPLITS], run.read_json("run.json")
     summary = read_table(run, "quality/summary.parquet", ["edit", "split", "planned", "kept", "rejected"]).to_pandas()
     edits = sorted(summary["edit"].unique(), key=lambda name: (*EDITS, name).index(name))
-    kept = pairs[pairs["kept"]]
+    kinds = read_table(run, "plan.parquet", ["scene_id", "kind"]).to_pandas().drop_duplicates("scene_id").set_index("scene_id")["kind"]
+    pairs["kind"] = pairs["scene_id"].map(kinds)
+    kept, configuration = pairs[pairs["kept"]], facts["configuration"]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "count": "{:,}".format, "size": _size}
     page = environment.from_string(TEMPLATE).render(
-        facts=facts, configuration=json.dumps(facts["configuration"], indent=1, ensure_ascii=False),
+        facts=facts, configuration=json.dumps(configuration, indent=1, ensure_ascii=False),
         planned=len(pairs), kept=len(kept), scenes=kept["scene_id"].nunique(), hours=float(kept["duration_s"].sum()) / 3600,
         shards=len(shards), bytes=sum(shard["bytes"] for shard in shards),
         tiers=_shares(kept["tier"]), domains=_shares(kept["domain"]),
         licenses=licenses(read_table(run, "clips/clips.parquet", ["license"])["license"].to_pylist(), kept["license"]),
         uncomputed=[score for score in SCORES if pairs[score].isna().all()],
-        table=_table(summary, edits), charts=_charts(pairs, facts["configuration"]["filters"]["rules"]), heard=_heard(pairs, edits),
+        table=_table(summary, edits), wordings=_wordings(run, edits), heard=_heard(pairs, edits),
+        charts=charts(pairs, configuration["filters"]["rules"], configuration["scenes"]),
         reasons_of_pairs=_reasons(pairs, "pair_id"), clips=_ingested(run, "clips", "file"), files=_ingested(run, "sources", "uri"),
-        stages=_stages(run), meaning=MEANING, shown=_shown(run, choose(kept, facts["seed"]), edits, shards, kept.set_index("pair_id")),
+        stages=_stages(run), meaning=MEANING, shown=shown(run, choose(kept, facts["seed"]), edits, shards, kept.set_index("pair_id")),
     )
     run.write(PAGE, page.encode())
-
-
-def choose(kept: pd.DataFrame, seed: int) -> list[dict]:
-    """The pairs to show: `SHOWN` of each edit, of as many scenes, splits and domains as there are, else by keyed hash."""
-    ranked = kept[["pair_id", "scene_id", "edit", "split", "domain", "part"]]
-    ranked = ranked.assign(rank=np.array([key(seed, "report", pair) for pair in kept["pair_id"]], np.uint64)).sort_values("rank", kind="stable")
-    few = ranked.groupby(["edit", "split", "domain"]).head(CANDIDATES).to_dict("records")
-    chosen, seen = [], Counter()
-    for edit in sorted({pair["edit"] for pair in few}):
-        left, of_edit = [pair for pair in few if pair["edit"] == edit], Counter()
-        for _ in range(min(SHOWN, len(left))):
-            best = min(left, key=lambda pair: (seen[pair["scene_id"]], of_edit[pair["split"]], of_edit[pair["domain"]], pair["rank"]))
-            left.remove(best)
-            chosen.append(best)
-            seen[best["scene_id"]] += 1
-            of_edit.update((best["split"], best["domain"]))
-    return chosen
-
-
-def _shown(run: Storage, chosen: list[dict], edits: list[str], shards: list[dict], rows: pd.DataFrame) -> dict[str, list[dict]]:
-    """Pairs to see and hear, by edit; threads hide the way to an object store."""
-    names = {shard["part"]: shard["name"] for shard in shards}
-    with ThreadPoolExecutor(4) as threads:
-        samples = list(threads.map(lambda pair: _sample(run, names[pair["part"]], pair["pair_id"]), chosen))
-    for sample in samples:  # what the table knows and a shard does not
-        row = rows.loc[sample["id"]]
-        sample |= {"transcribed_by": row["transcribed_by"], "heard": row["asr_choice"] if row["asr_choice"] in HEARD else None}
-    return {edit: sorted((s for s in samples if s["edit"] == edit), key=lambda s: SPLITS.index(s["split"])) for edit in edits}
-
-
-def _sample(run: Storage, shard: str, pair_id: str) -> dict:
-    """One sample of a shard, with its sides as data URIs of MP3 and PNG."""
-    members = _members(run, shard, pair_id)
-    sample = json.loads(members["json"])
-    rate, span = sample["sample_rate"], json.loads(sample["params"]).get("source_span")  # None: the edit is at the same place on both sides
-    sides = [decode_flac(members[f"{side}.flac"]) for side in ("source", "target")]
-    lengths = [audio.shape[1] / rate for audio in sides]
-    whole = max(lengths)
-    start = min(max(0.0, sample["edit_start"] - 2), whole - EXCERPT) if whole > EXCERPT else 0.0  # before the edit both sides are at the same time
-    seconds = min(whole, EXCERPT)
-    sides = [audio[:, round(start * rate) : round((start + seconds) * rate)] for audio in sides]
-    marks = [_marks(spans, start, seconds) for spans in ([span] if span else sample["edit_spans"], sample["edit_spans"])]
-    said = _said(sample, lengths) if span else (None, None)
-    return {
-        **sample, "scores": json.loads(sample["scores"]), "shard": shard, "whole": whole, "start": start, "seconds": seconds,
-        "everywhere": all(found == [(0.0, 100.0, False)] for found in marks), "ticks": ticks(rate),
-        "sides": [{"name": name, "text": sample[f"{name}_text"], "said": words, "length": length, "marks": found,
-                   "width": min(100.0, round(audio.shape[1] / rate / seconds * 100, 2)),
-                   "sound": _uri("audio/mpeg", _mp3(audio, rate)), "picture": _uri("image/png", png)}
-                  for name, words, length, found, audio, png in zip(("source", "target"), said, lengths, marks, sides, pictures(sides, rate))],
-    }
-
-
-def _marks(spans: list[list[float]], start: float, seconds: float) -> list[tuple[float, float, bool]]:
-    """Where spans lie in a picture of the seconds from `start`: left and width in percent, and whether it is but a cut."""
-    within = [(max(0.0, a - start) / seconds, min(seconds, b - start) / seconds, b - a < CUT) for a, b in spans]
-    return [(round(100 * a, 2), round(100 * (b - a), 2), cut) for a, b, cut in within if b > a]
-
-
-def _said(sample: dict, lengths: list[float]) -> list[tuple[str, str, str]]:
-    """Each side's text in three: what comes before the edited words, they, and what comes after."""
-    source, target = sample["source_text"].split(), sample["target_text"].split()
-    side = 1 if sample["edit"] == "speech_insert" else 0  # the one that the label is of
-    first, *ends = edited_words(source, target, sample["label"].split(), side, sample["edit_start"] / lengths[side])
-    return [(" ".join(words[:first]), " ".join(words[first:end]), " ".join(words[end:])) for words, end in zip((source, target), ends)]
-
-
-def edited_words(source: list[str], target: list[str], label: list[str], side: int, at: float) -> tuple[int, int, int]:
-    """Which words an edit is about: the first of them on both sides, and the end of them on each.
-
-    What is before and after them is the same on both sides. Where several stretches of words would do, as in "no no", it is
-    one that reads as the label does, on the label's side (0: source), and of those the nearest to a share of the time.
-
-    >>> edited_words("and no and yes".split(), "and yes".split(), ["and", "no"], 0, 0.0), edited_words(["a", "b"], ["a", "c"], [], 0, 0.0)
-    ((0, 2, 0), (1, 2, 2))
-    """
-    shorter = min(len(source), len(target))
-    head = next((n for n in range(shorter) if source[n] != target[n]), shorter)
-    tail = next((n for n in range(shorter) if source[-1 - n] != target[-1 - n]), shorter)
-    words, other = (target, source) if side else (source, target)
-    more, count = len(other) - len(words), len(label)
-    possible = [n for n in range(head + 1) if words[n : n + count] == label and len(words) - n - count <= tail and count + more >= 0]
-    if not possible or not label:
-        tail = min(tail, shorter - head)
-        return head, len(source) - tail, len(target) - tail
-    first = min(possible, key=lambda n: abs(len("".join(words[:n])) / len("".join(words)) - at))
-    ends = (first + count, first + count + more)
-    return first, *(reversed(ends) if side else ends)
-
-
-def _members(run: Storage, shard: str, pair_id: str) -> dict[str, bytes]:
-    """A sample's files by what follows its key; no more of the shard is read than it takes to come to them."""
-    found: dict[str, bytes] = {}
-    with fsspec.open(run.path(shard), "rb") as file, tarfile.open(fileobj=file) as tar:
-        for member in tar:
-            name, _, suffix = member.name.partition(".")
-            if name == pair_id:
-                found[suffix] = tar.extractfile(member).read()
-            elif found:
-                break
-    return found
-
-
-def _mp3(audio: np.ndarray, rate: int) -> bytes:
-    """MP3 at a variable rate near 100 kbit/s; a sample rate that MP3 does not know becomes the next that it does."""
-    playable = next((r for r in MP3_RATES if r >= rate), MP3_RATES[-1])
-    if playable != rate:
-        audio = soxr.resample(audio.T, rate, playable).T
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio.T, playable, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE", compression_level=0.3)
-    return buffer.getvalue()
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _table(summary: pd.DataFrame, edits: list[str]) -> dict:
@@ -214,23 +71,20 @@ def _table(summary: pd.DataFrame, edits: list[str]) -> dict:
     return {"groups": [*splits, "all"], "rows": {name: [[int(n) for n in cell] for cell in [*row, sum(row)]] for name, row in rows.items()}}
 
 
-def _charts(pairs: pd.DataFrame, rules: list[dict]) -> list[dict]:
-    """What is drawn of the main scores: kept and rejected pairs, or kept pairs' sources and targets."""
-    found, kept = [], pairs["kept"].to_numpy(bool)
-    for title, unit, scores in CHARTS:
-        values = {score: pairs[score].to_numpy(float, na_value=np.nan) for score in scores}
-        if len(scores) > 1:
-            series = {score.removesuffix("_lufs").removeprefix("clap_"): value[kept] for score, value in values.items()}
-        else:
-            series = {"kept": values[scores[0]][kept], "rejected": values[scores[0]][~kept]}
-        drawn = histogram(series, stacked=len(scores) == 1)
-        if drawn is None:  # the note below the charts names it
-            continue
-        told = {name: value for name, value in series.items() if name != "rejected" and np.isfinite(value).any()}
-        quantiles = {name: np.nanquantile(value, (0.05, 0.5, 0.95)).tolist() for name, value in told.items()}
-        limits = [(rule["domain"] or "all", float(x)) for rule in rules if rule["score"] in scores for x in (rule["min"], rule["max"]) if x is not None]
-        found.append({"title": title, "unit": unit, "scores": scores, "drawn": drawn, "quantiles": quantiles, "limits": limits,
-                      "counts": {name: int(np.isfinite(value).sum()) for name, value in series.items()}})
+def _wordings(run: Storage, edits: list[str]) -> list[dict]:
+    """How many wordings each edit's kept pairs are told in, whatever they name, and how often the commonest of them, before test and in test.
+
+    `bars` are all of them as (only test has it, share of the commonest there), commonest first.
+    """
+    rows, found = read_table(run, "quality/wordings.parquet").to_pandas(), []
+    for edit in edits:
+        sides = (rows[(rows["edit"] == edit) & ((rows["split"] == "test") == test)] for test in (False, True))
+        train, test = (side.groupby("wording")["pairs"].sum().sort_values(ascending=False) for side in sides)
+        new = test[~test.index.isin(train.index)]
+        if len(train) or len(test):
+            bars = [(own, count / of.max()) for own, counts, of in ((False, train, train), (True, new, test)) for count in counts.tolist()]
+            found.append({"edit": edit, "new": len(new), "bars": bars,
+                          "sides": [(len(side), side.max() / side.sum() if len(side) else 0.0) for side in (train, test)]})
     return found
 
 

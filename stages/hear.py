@@ -17,7 +17,8 @@ def hear(pairs: list[Pair], recognizer: Recognizer, watch: Watch = contextlib.nu
 
     `wer_source` and `wer_target` are the word error rates of what is heard on a side against its text; `asr_choice` is the text
     that what is heard on the target is nearer to ("neither" where it is as far from both). Text and what is heard are compared in
-    one form, that of `words_of`: lower case, no punctuation, hyphens part words; a recogniser is asked for words, not digits.
+    one form, that of `words_of`: lower case, no punctuation, hyphens part words; a recogniser is asked for words, not digits. Of scripts
+    that are written without spaces these are character error rates, since there each character is a word.
 
     A pair with a side that the engine cannot hear keeps its scores null.
     """
@@ -39,9 +40,9 @@ def hear(pairs: list[Pair], recognizer: Recognizer, watch: Watch = contextlib.nu
 
 
 def error_rate(said: str, heard: str) -> float:
-    """Word error rate of what is heard, both in the form of `words_of`; 0 for the same words.
+    """Word error rate of what is heard, both in the form of `words_of`; 0 for the same words. In scripts without spaces, character error rate.
 
-    >>> error_rate("He was not ill.", "he was ill"), error_rate("no", "no")
-    (0.25, 0.0)
+    >>> error_rate("He was not ill.", "he was ill"), error_rate("no", "no"), error_rate("他没有病。", "他有病")
+    (0.25, 0.0, 0.25)
     """
     return float(jiwer.wer(" ".join(words_of(said)), " ".join(word if word.startswith("<") else " ".join(words_of(word)) for word in heard.split())))

@@ -4,6 +4,7 @@ from manifests.clip import Clip
 from manifests.labels import Labels
 from manifests.pair import Pair
 from manifests.scene import Scene
+from manifests.speech import text_of
 from stages.scenes.conversation import ORDINALS
 from stages.scenes.utterance import Change
 from stages.wordings import wordings
@@ -77,12 +78,12 @@ def _names(labels: Labels, x: str, y: str, several: bool = False) -> dict[str, s
 
 def _put(pair: Pair, manners: dict[str, dict[str, str]], names: dict[str, str]) -> None:
     """Fill in a pair's wordings in some manners, each told of by its own names, which in Chinese are those that end in _zh."""
-    found = []
+    found: dict[str, str] = {}
     for manner, told in manners.items():
         chinese = {name.removesuffix("_zh"): text for name, text in told.items() if name.endswith("_zh")}
         for text in wordings(manner, pair.split):
-            found.append(text.format_map(names | (told if text.isascii() else chinese)))
-    pair.instructions = list(dict.fromkeys(found))
+            found.setdefault(text.format_map(names | (told if text.isascii() else chinese)), text)
+    pair.instructions, pair.wordings = list(found), list(found.values())
     pair.instruction = pair.instructions[0]
 
 
@@ -112,12 +113,12 @@ def instruct_speech(pair: Pair, change: Change) -> None:
     source, target = (words, spliced) if pair.edit == "speech_delete" else (spliced, words)
     gone = words[first:last] if pair.edit == "speech_delete" else change.instead
     come = words[first:last]
-    x, y = f"'{' '.join(come)}'", f"'{' '.join(come)}'"
+    x = y = f"'{text_of(come)}'"
     english = {"x": x if insert else named(source, first, len(gone)), "place": beside(source, first)}
     chinese = {"x_zh": x if insert else named(source, first, len(gone), chinese=True), "place_zh": beside(source, first, chinese=True)}
-    pair.label = " ".join(come if insert else gone)
+    pair.label = text_of(come if insert else gone)
     _put(pair, {pair.edit: english | chinese}, {"y": y})
-    pair.source_text, pair.target_text = " ".join(source), " ".join(target)
+    pair.source_text, pair.target_text = text_of(source), text_of(target)
 
 
 def instruct_speaker(pair: Pair, scene: Scene) -> None:
@@ -128,16 +129,16 @@ def instruct_speaker(pair: Pair, scene: Scene) -> None:
 
 
 def named(words: list[str], first: int, count: int, chinese: bool = False) -> str:
-    """Words of a sentence in quotes, told by their order where they are said more than once.
+    """Words of a sentence in quotes, told by their order where they are said more than once: where each begins, if they overlap too.
 
     >>> named("five or five".split(), 2, 1), named("five or five".split(), 2, 1, chinese=True)
     ("the second 'five'", "第2个'five'")
-    >>> named("he said no".split(), 1, 2)
-    "'said no'"
+    >>> named("he said no".split(), 1, 2), named(list("谢谢谢你"), 1, 2, chinese=True)
+    ("'said no'", "第2个'谢谢'")
     """
     phrase = words[first : first + count]
     places = [n for n in range(len(words) - count + 1) if words[n : n + count] == phrase]
-    quoted = f"'{' '.join(phrase)}'"
+    quoted = f"'{text_of(phrase)}'"
     if len(places) == 1:
         return quoted
     nth = places.index(first) + 1

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifests.clip import Clip
 from manifests.errors import Rejected
-from manifests.speech import Cut, Word, from_json, stretches, to_json, words_of
+from manifests.speech import PAUSE, Cut, Word, from_json, stretches, text_of, to_json, words_of
 from stages.batches import Watch, in_batches
 from stages.engines.protocols import Speech, Transcriber, Transcript
 from stages.ingest import Gates
@@ -15,11 +15,10 @@ from stages.measure import measure
 
 FRAME = 0.005  # s, of the level that cuts are read from; a cut's level is that of two
 SLACK = 0.03  # s that an aligned boundary may be off: a cut lies no further inside a word
-PAUSE = 0.06  # s of quiet that make a pause
 QUIET = 25.0  # dB under the speech: what is quieter at a word's edge is no longer the word
 MARGIN = 0.3  # s kept before the first word and after the last
 EDGE = 0.02  # s at both ends where nothing is cut, so that a cross-fade fits
-FASTEST = 40.0  # characters a second; nobody speaks so fast
+FASTEST = 40.0  # characters a second; nobody speaks so fast, in any script
 
 
 def transcribe(utterances: list[tuple[Clip, np.ndarray]], rate: int, transcriber: Transcriber | None, engine: str, gates: Gates,
@@ -62,7 +61,7 @@ def _trimmed(clip: Clip, audio: np.ndarray, rate: int, transcript: Transcript, e
     words = [Word(word.text, max(0.0, word.start - lead), word.end - lead) for word in words]
     power, frame = _power(audio, rate)
     cuts = _cuts(words, 10 * np.log10(np.maximum(power / speech, 1e-12)), frame, audio.shape[1] / rate)
-    text = " ".join(word.text for word in words)
+    text = text_of([word.text for word in words])
     clip = replace(
         measure(clip, audio, rate), start=clip.start + lead, end=clip.start + last / rate,
         words=to_json(words, cuts), transcript=clip.transcript.strip() or text, transcribed_by="" if clip.transcript.strip() else engine,

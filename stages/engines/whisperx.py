@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from manifests.errors import Rejected, RequestError
-from manifests.speech import Word, words_of
+from manifests.speech import Word, text_of, words_of
 from stages.engines.loading import checkpoint, mono
 from stages.engines.loading import device as torch_device
 from stages.engines.protocols import Speech, Transcript
@@ -189,7 +189,8 @@ class WhisperX:
         from whisperx.alignment import backtrack, get_trellis
 
         aligner = self._aligner(tongue)
-        spelled = [(place, letter) for place, word in enumerate(said) for letter in _spelled(word, place, aligner, tongue)]
+        apart = [" " in text_of(said[max(0, place - 1) : place + 1]) for place in range(len(said))]
+        spelled = [(place, letter) for place, word in enumerate(said) for letter in _spelled(word, apart[place], aligner, tongue)]
         with torch.random.fork_rng(devices=[]), torch.inference_mode():  # wav2vec2 draws for each layer, even where it drops none
             heard = torch.log_softmax(aligner.listen(np.pad(audio, (0, max(0, LEAST - len(audio))))).float(), dim=-1).cpu()
             any_letter = heard[:, [n for n in range(heard.shape[1]) if n != aligner.blank]].amax(dim=1, keepdim=True)
@@ -220,13 +221,13 @@ class WhisperX:
         return self._aligners[tongue]
 
 
-def _spelled(word: str, place: int, aligner: _Aligner, tongue: str) -> list[str]:
-    """What of a word is to be heard, with what stands before it where it is not the first; marks that the aligner does not know are not."""
+def _spelled(word: str, apart: bool, aligner: _Aligner, tongue: str) -> list[str]:
+    """What of a word is to be heard, with what stands before it where a space does; marks that the aligner does not know are not."""
     unknown = [letter for letter in word if letter not in aligner.letters]
     if len(unknown) == len(word) or any(unicodedata.category(letter)[0] == "N" for letter in unknown):
         raise Rejected(f"'{word}' cannot be placed: the aligner of '{tongue}' does not know '{unknown[0]}'")
     said = [letter for letter in word if letter in aligner.letters or unicodedata.category(letter)[0] == "L"]
-    return [aligner.gap, *said] if place and aligner.gap else said
+    return [aligner.gap, *said] if apart and aligner.gap else said
 
 
 def _load_aligner(name: str, device: str, spaced: bool) -> _Aligner:

@@ -7,7 +7,7 @@ import numpy as np
 
 from manifests.clip import Clip
 from manifests.scene import Scene, Stem
-from manifests.speech import Cut, Word, from_json, stretches
+from manifests.speech import Cut, Word, from_json, in_pauses, stretches
 
 FADE = 0.010  # s of cross-fade at a join, half on each side of the cut
 
@@ -41,7 +41,7 @@ def place(scene: Scene, clip: Clip, asked: list[tuple[str, int, Clip | None]], j
         scene: without stems; gives the rate. Its length is set here, to that of its longest side.
         clip: an utterance.
         asked: for each pair its edit, which one it is of this edit and recording (each is about other words, while
-            there are others), and where words are put in, the recording of the same speaker that they are taken from.
+            there are others, see `drawn`), and where words are put in, the recording of the same speaker that they are taken from.
         join_db: no cut is louder than this under the speech.
         chance: gives the generator of some names.
 
@@ -57,8 +57,7 @@ def place(scene: Scene, clip: Clip, asked: list[tuple[str, int, Clip | None]], j
         if not possible:
             changes.append(f"there is no place to cut that is {-join_db:g} dB under the speech")
             continue
-        order = chance("stretches", clip.clip_id, edit).permutation(len(possible))
-        first, last = possible[order[number % len(order)]]
+        first, last = drawn(edit, number, words, possible, chance("stretches", clip.clip_id, edit))
         pieces = [(clip, 0, _sample(cuts[first], scene) + fade // 2, 0.0)]
         instead: list[str] = []
         if donor is not None:
@@ -74,6 +73,17 @@ def place(scene: Scene, clip: Clip, asked: list[tuple[str, int, Clip | None]], j
         changes.append(Change(edit, *sides, [word.text for word in words], first, last, instead, spliced[1:-1]))
     scene.samples = max(stem.onset + stem.length for stem in scene.stems)
     return changes
+
+
+def drawn(edit: str, number: int, words: list[Word], possible: list[tuple[int, int]], chance: np.random.Generator) -> tuple[int, int]:
+    """The stretch of words [first, last) that one pair of an edit is about: a permutation's, which begins anew after the last.
+
+    Those that begin and end in pauses come first in `speech_delete`, whose target is the spliced side: it is what a model learns to make.
+    """
+    order = chance.permutation(len(possible))
+    if edit == "speech_delete":
+        order = sorted(order, key=lambda n: not in_pauses(words, *possible[n]))
+    return possible[order[number % len(order)]]
 
 
 def _joined(pieces: list[tuple[Clip, int, int, float]], fade: int) -> list[Stem]:

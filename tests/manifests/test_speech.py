@@ -1,13 +1,14 @@
 """Texts are compared in one form, whatever they were written in, and words with their times come back as they were stored."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.speech import MOST, SHORTEST, Cut, Word, from_json, stretches, to_json, words_of
+from manifests.speech import MOST, SHORTEST, Cut, Word, from_json, parted, stretches, text_of, to_json, words_of
 
 seconds = st.floats(0, 40).map(lambda value: round(value, 4))
 said = st.builds(Word, st.text(max_size=8), seconds, seconds)
@@ -20,6 +21,25 @@ def test_the_form_of_a_text_is_its_own_form(text):
     words = words_of(text)
     assert words_of(" ".join(words)) == words
     assert all(word and not any(map(str.isspace, word)) for word in words)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=30) | st.text("aB' 1我爱々日きゃーッが\u3099ｶﾞ\u0301한국어เแกำ้าะสวัສໍາຂ្មែမြန်", max_size=20))
+def test_words_written_as_a_text_are_its_words(text):
+    words = words_of(text)
+    assert words_of(text_of(words)) == parted(text_of(words)) == words
+    assert "".join(text_of(words).split()) == "".join(words)
+
+
+@given(st.lists(st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5), min_size=1, max_size=1), max_size=9))
+def test_chinese_is_parted_into_its_characters_and_written_without_spaces(characters):
+    text = "".join(characters)
+    assert words_of(text) == words_of("，".join(characters)) == words_of(" ".join(characters)) == characters and text_of(characters) == text
+
+
+@given(st.lists(st.from_regex(r"[a-zа-яéß]{1,6}", fullmatch=True).map(lambda word: unicodedata.normalize("NFKC", word)), max_size=6))
+def test_words_of_scripts_with_spaces_are_written_with_them(words):
+    assert text_of(words) == " ".join(words)
 
 
 @settings(max_examples=100, deadline=None)
@@ -38,14 +58,19 @@ def test_case_and_punctuation_make_no_difference(words, data):
     ("ﬁne ＷＩＤＥ Straße", ["fine", "wide", "strasse"]),
     ("cafe\u0301 CAFÉ", ["café", "café"]),
     ("Привет, МИР!", ["привет", "мир"]),
-    ("你好，世界。", ["你好", "世界"]),
+    ("你好，世界。", ["你", "好", "世", "界"]),
+    ("我爱Python，don't you？", ["我", "爱", "python", "don't", "you"]),
+    ("我有17个𠮷", ["我", "有", "17", "个", "𠮷"]),
+    ("人々はｶﾞﾗｽが", ["人", "々", "は", "ガ", "ラ", "ス", "が"]),
+    ("สวัสดี น้ำ เก่า", ["ส", "วั", "ส", "ดี", "น้ํา", "เก่า"]),
+    ("안녕 세상", ["안녕", "세상"]),
     ("Γειά σου Κόσμε", ["γειά", "σου", "κόσμε"]),
 ])
 def test_words_of_other_hands_and_scripts(text, words):
     assert words_of(text) == words
 
 
-@pytest.mark.parametrize("text", ["नमस्ते", "สวัสดี", "שָׁלוֹם", "İstanbul", "ΐδιος"])
+@pytest.mark.parametrize("text", ["नमस्ते", "안녕하세요", "שָׁלוֹם", "İstanbul", "ΐδιος"])
 def test_a_word_written_with_marks_is_one_word(text):
     assert len(words_of(text)) == 1
 

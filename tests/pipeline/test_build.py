@@ -24,7 +24,7 @@ def test_every_edit_in_every_split_and_all_verified(small_run, audioedit):
 def test_the_contract_s_files_and_no_others(small_run):
     files = {str(p.relative_to(small_run)) for p in small_run.rglob("*") if p.is_file()}
     named = {"run.json", "sources.parquet", "plan.parquet", "attribution.csv", "rooms.npy", "clips/clips.parquet", "shards/index.json", "report/index.html"}
-    named |= {f"quality/{name}.parquet" for name in ("sources", "clips", "pairs", "summary", "stages")}
+    named |= {f"quality/{name}.parquet" for name in ("sources", "clips", "pairs", "summary", "wordings", "stages")}
     numbered = {f for f in files if f.startswith(("clips/clip-", "parts/", "shards/")) and f != "shards/index.json"}
     assert files == named | numbered
 

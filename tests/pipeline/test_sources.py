@@ -1,24 +1,19 @@
-"""What folders and manifests name, and how it is cut into windows and parts."""
+"""What folders and manifests name, of which licence, and what of it makes a run another."""
 
-import io
 import json
 import os
 import pathlib
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.clip import Clip
 from manifests.errors import RequestError
 from pipeline.config import Config
-from pipeline.manifest import read_manifest
-from pipeline.sources import PART_SECONDS, Listing, SourceFile, clip_parts, list_sources, windows
+from pipeline.sources import Listing, list_sources, windows
 
 
 def listing_of(*sources: dict, **changes) -> Listing:
@@ -150,49 +145,6 @@ def test_a_row_that_makes_no_sense_is_rejected_and_the_others_are_not(tmp_path, 
     assert [(w.start, w.end, w.role, w.domain) for w in windows(found, 10.0)] == [(1.0, 2.0, "event", "speech")]
 
 
-@pytest.mark.parametrize(("name", "data", "words"), [
-    ("m.csv", b"name,label\na.wav,dog\n", "needs a column 'path' (or 'file_name'); it has name, label"),
-    ("m.csv", b"path;label\na.wav;dog\n", "it has path;label"),
-    ("m.jsonl", b'{"name": "a.wav"}\n', "it has name"),
-    ("m.jsonl", b"", "it has none"),
-    ("m.csv", b"", "cannot be read as a table"),
-    ("m.csv", b"path,label\na.wav,dog\nb.wav,cat,miaows\n", "cannot be read as a table"),
-    ("m.csv", b"path,label\na.wav,dog,\nb.wav,cat,\n", "more fields than its header"),
-    ("m.csv", b'path,label\n"a.wav,dog\n', "cannot be read as a table"),
-    ("m.csv", "path\ncafé.wav\n".encode("latin-1"), "cannot be read as a table"),
-    ("m.jsonl", b'{"path": "a.wav"\n', "cannot be read as a table"),
-    ("m.jsonl", b'[{"path": "a.wav"}]\n', "one object"),
-    ("m.jsonl", b'{"path":' + b"[" * 9999 + b"\n", "cannot be read as a table"),
-    ("m.parquet", b"path\na.wav\n", "cannot be read as a table"),
-    ("m.tsv", b"path\na.wav\n", "a .csv, .jsonl or .parquet file"),
-])
-def test_what_is_no_such_table_is_told_in_one_line(name, data, words):
-    with pytest.raises(RequestError) as error:
-        read_manifest(name, data)
-    assert str(error.value).startswith(f"{name}: ") and words in str(error.value) and "\n" not in str(error.value)
-
-
-def parquet(columns: dict) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer)
-    return buffer.getvalue()
-
-
-def test_values_of_any_type_are_text(tmp_path):
-    columns = {"path": ["a", "b"], "speaker": pa.array([7, None]), "tags": [["x", "y"], ["z"]], "about": [{"n": 1}, None],
-               "start": [0.5, None], "ok": [True, None]}
-    one, two = read_manifest("m.parquet", parquet(columns))
-    assert (one["speaker"], one["start"], one["ok"], one["about"]) == ("7", "0.5", "True", "{'n': 1}") and "x" in one["tags"]
-    assert (two["speaker"], two["start"], two["ok"], two["about"]) == ("", "", "", "")
-    one, two = read_manifest("m.jsonl", b'{"path": "a", "speaker": 7, "tags": ["x"]}\n\n{"path": "b", "label": null, "start": 1}\n')
-    assert one == {"path": "a", "speaker": "7", "tags": "['x']", "label": "", "start": ""}
-    assert two == {"path": "b", "speaker": "", "tags": "", "label": "", "start": "1"}
-    [one] = read_manifest("m.csv", "\ufeffpath, label\r\na.wav, NA\r\n".encode())
-    assert one == {"path": "a.wav", "label": "NA"}
-    [one] = read_manifest("m.jsonl", b'{"path": "a", "label": "half \\ud800"}')
-    one["label"].encode()
-
-
 def test_a_row_without_a_path_is_told_by_its_number(tmp_path):
     source = manifest(tmp_path, "path,label\na.wav,cat\n,dog\n\n")
     found = listing_of(source)
@@ -243,45 +195,6 @@ def test_a_hundred_thousand_rows_over_few_files_look_at_each_file_once(tmp_path,
     assert len(found.named) == 100_000 and looked.count(str(tmp_path / "a.wav")) == 1
 
 
-VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
-COLUMNS = st.sampled_from(["path", "file_name", "label", "start", "x"])
-BYTES = st.one_of(
-    st.binary(max_size=80),
-    st.text(alphabet='path,file_name\n\r"\0 a;', max_size=60).map(lambda text: ("path,label\n" + text).encode()),
-    st.lists(st.one_of(st.dictionaries(COLUMNS, VALUES, max_size=4), VALUES), max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["m.csv", "m.jsonl", "m.parquet"]), BYTES)
-def test_any_bytes_are_rows_or_one_line(name, data):
-    rows_or_one_line(name, data)
-
-
-TABLE = parquet({"path": ["a", "b"], "tags": [["x"], ["y", "z"]], "n": [1, 2]})
-
-
-@settings(max_examples=200, deadline=None)
-@example([(24, 128)], 0)
-@given(st.lists(st.tuples(st.integers(0, len(TABLE) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 30))
-def test_a_damaged_parquet_is_rows_or_one_line(changes, cut):
-    data = bytearray(TABLE)
-    for at, value in changes:
-        data[at] = value
-    rows_or_one_line("m.parquet", bytes(data[: len(data) - max(0, cut - 20)]))
-
-
-def rows_or_one_line(name: str, data: bytes) -> None:
-    try:
-        rows = list(read_manifest(name, data))
-    except RequestError as error:
-        assert str(error).startswith(name) and "\n" not in str(error)
-        return
-    assert all(isinstance(key, str) and isinstance(value, str) for row in rows for key, value in row.items())
-    assert all({"path", "file_name"} & set(row) for row in rows)
-    json.dumps(rows, ensure_ascii=False).encode()
-
-
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.fixed_dictionaries({"path": st.text(max_size=12)}, optional={
     key: st.text(max_size=6) for key in ("label", "role", "domain", "start", "end", "group", "other")}), max_size=5))
@@ -291,6 +204,23 @@ def test_any_text_in_a_manifest_is_listed(tmp_path_factory, rows):
     assert len(found.named) == max(1, len(rows))
     assert all(file.status == "rejected" and file.reason for file in found.files.values())
     assert {clip.uri for clip in found.named} - {str(folder / "m.jsonl")} == set(found.files) - {str(folder / "m.jsonl")} and windows(found, 10.0) == []
+
+
+# -- what folders, manifests and the package itself may hold
+
+
+def test_embedded_music_is_listed_with_its_length():
+    found = listing_of({"kind": "soundfont", "pieces": 2, "sounds": 3}, audio={"seconds": 5.0})
+    assert len(found.files) == len(found.named) == 5 and all(f.seconds and f.status == "ok" and not f.bytes for f in found.files.values())
+    assert len({clip.piece for clip in found.named if clip.piece}) == 2 and {clip.tier for clip in found.named} == {"demo"}
+
+
+def test_folders_and_manifests_may_hold_conversations(tmp_path):
+    write(tmp_path / "talks/a.wav")
+    known = {"domain": "speech", "conversation": True}
+    found = listing_of({"kind": "folder", "path": str(tmp_path / "talks"), **known}, {**manifest(tmp_path, "path,start,end\na.wav,1,2\n"), **known},
+                       diarizer={"engine": "any"})
+    assert [(clip.role, clip.source) for clip in found.named] == [("conversation", 0), ("conversation", 1)]
 
 
 # -- licences
@@ -359,130 +289,3 @@ def test_the_digest_tells_every_change_and_nothing_else(tmp_path):
     change(lambda: (tmp_path / "sounds/c.wav").rename(tmp_path / "sounds/d.wav"))
     change(b.unlink)
     assert len(set(digests)) == len(digests)
-
-
-# -- windows and parts
-
-
-def long(uri: str, seconds: float | None, start: float = 0.0, end: float = 0.0, piece: str = "") -> tuple[Clip, SourceFile]:
-    return Clip(uri, start, end, 0, "sound", "real", piece=piece), SourceFile(uri, 0, seconds=seconds)
-
-
-def listed(*named: tuple[Clip, SourceFile]) -> Listing:
-    return Listing({file.uri: file for _, file in named}, [clip for clip, _ in named], "")
-
-
-def test_a_long_file_spans_several_parts():
-    found = windows(listed(long("a", 3 * 3600.0), long("b", 5.0)), 10.0)
-    parts = clip_parts(found)
-    assert [part.number for part in parts] == list(range(len(parts))) and len(parts) >= 18
-    assert [w for part in parts for w in part.items] == found and found[-1].uri == "b"
-    assert all(sum(w.end - w.start for w in part.items) <= PART_SECONDS for part in parts)
-    assert len({part.number for part in parts if any(w.uri == "a" for w in part.items)}) >= 18
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 100), st.floats(0, 6000)), max_size=8), st.floats(1.0, 60.0))
-def test_windows_cover_each_stretch_once_and_parts_hold_ten_minutes(files, seconds):
-    named = [long(str(n), length, start, end if end > start else 0.0) for n, (length, start, end) in enumerate(files)]
-    found = windows(listed(*named), seconds)
-    for clip, file in named:
-        mine = [w for w in found if w.uri == file.uri]
-        end = min(clip.end or file.seconds, file.seconds)
-        if clip.start >= end:
-            assert not mine and "starts at" in clip.reason
-            continue
-        assert mine[0].start == clip.start and mine[-1].end == end
-        assert all(one.end == two.start for one, two in zip(mine, mine[1:]))
-        assert all(0 < w.end - w.start <= 4.5 * seconds + 1e-6 for w in mine)
-        assert len(mine) == 1 or all(w.end - w.start >= 1.5 * seconds - 1e-6 for w in mine)
-    parts = clip_parts(found)
-    assert [w for part in parts for w in part.items] == found
-    assert all(part.items and sum(w.end - w.start for w in part.items) <= PART_SECONDS + 1e-6 for part in parts)
-    for one, two in zip(parts, parts[1:]):  # full, or its file goes on, or the next file would not have fitted whole
-        first = two.items[0]
-        rest = [first] if first.uri == one.items[-1].uri else [w for w in found if w.uri == first.uri]
-        assert sum(w.end - w.start for w in [*one.items, *rest]) > PART_SECONDS - 1e-6
-
-
-def test_what_a_file_is_read_together_with_does_not_depend_on_other_files():
-    """A seek in an MP3 can move a sample by its last bit."""
-    long_file = long("long", 1500.0)
-    alone = [tuple(part.items) for part in clip_parts(windows(listed(long_file), 10.0))]
-    before, after = ([long(f"{side} {n}", 95.0) for n in range(5)] for side in ("before", "after"))
-    beside = [tuple(w for w in part.items if w.uri == "long") for part in clip_parts(windows(listed(*before, long_file, *after), 10.0))]
-    assert [items for items in beside if items] == alone
-
-
-def test_what_was_rejected_or_has_no_length_makes_no_windows():
-    clip, file = long("a", 100.0)
-    file.status = "rejected"
-    assert windows(listed((clip, file), long("b", None)), 10.0) == [] and clip_parts([]) == []
-
-
-def test_pieces_are_kept_whole_and_weigh_their_tracks():
-    found = windows(listed(*(long(f"p{n}", 16.0, piece=f"p{n}") for n in range(20))), 10.0)
-    assert [(w.start, w.end) for w in found] == [(0.0, 16.0)] * 20
-    assert [len(part.items) for part in clip_parts(found)] == [6, 6, 6, 2]
-
-
-def test_embedded_music_is_listed_with_its_length():
-    found = listing_of({"kind": "soundfont", "pieces": 2, "sounds": 3}, audio={"seconds": 5.0})
-    assert len(found.files) == len(found.named) == 5 and all(f.seconds and f.status == "ok" and not f.bytes for f in found.files.values())
-    assert len({clip.piece for clip in found.named if clip.piece}) == 2 and {clip.tier for clip in found.named} == {"demo"}
-
-
-def spoken(uri: str, seconds: float, transcript: str) -> tuple[Clip, SourceFile]:
-    clip, file = long(uri, seconds)
-    clip.role, clip.domain, clip.transcript = "utterance", "speech", transcript
-    return clip, file
-
-
-def test_speech_is_cut_into_windows_that_an_utterance_can_be():
-    heard, short, endless = spoken("a", 3600.0, ""), spoken("b", 12.0, "well"), spoken("c", 36_000.0, "well")
-    found = windows(listed(heard, short, endless), 20.0, 30.0)
-    assert all(w.end - w.start <= 30.0 for w in found) and sum(w.end - w.start for w in found if w.uri == "a") == 3600.0
-    assert [(w.start, w.end) for w in found if w.uri == "b"] == [(0.0, 12.0)]
-    assert "one transcript" in endless[0].reason and not [w for w in found if w.uri == "c"]
-
-
-def test_many_tiny_windows_are_not_one_part():
-    assert len(clip_parts(windows(listed(*(long(str(n), 0.005) for n in range(3000))), 10.0))) == 3
-
-
-def test_folders_and_manifests_may_hold_conversations(tmp_path):
-    write(tmp_path / "talks/a.wav")
-    known = {"domain": "speech", "conversation": True}
-    found = listing_of({"kind": "folder", "path": str(tmp_path / "talks"), **known}, {**manifest(tmp_path, "path,start,end\na.wav,1,2\n"), **known},
-                       diarizer={"engine": "any"})
-    assert [(clip.role, clip.source) for clip in found.named] == [("conversation", 0), ("conversation", 1)]
-
-
-def talk(uri: str, seconds: float, start: float = 0.0, end: float = 0.0) -> tuple[Clip, SourceFile]:
-    clip, file = long(uri, seconds, start, end)
-    clip.role, clip.domain = "conversation", "speech"
-    return clip, file
-
-
-@given(st.floats(0.01, 3000), st.floats(0, 100), st.floats(0, 3000), st.floats(1.0, 60.0))
-def test_a_conversation_is_cut_into_windows_of_one_scene(length, start, end, seconds):
-    clip, file = talk("a", length, start, end if end > start else 0.0)
-    found, last = windows(listed((clip, file)), seconds), min(clip.end or length, length)
-    if start >= last:
-        assert found == [] and "starts at" in clip.reason
-        return
-    assert found[0].start == start and {w.role for w in found} == {"conversation"}
-    assert all(one.end == pytest.approx(two.start) for one, two in zip(found, found[1:]))
-    assert [w.end - w.start for w in found[:-1]] == pytest.approx([seconds] * (len(found) - 1))
-    assert found[-1].end <= last < found[-1].end + seconds / 2 + 1e-6  # under half a scene is left over
-    assert len(found) == 1 or found[-1].end - found[-1].start > seconds / 2 - 1e-6
-
-
-def test_what_is_separated_weighs_as_many_recordings_as_it_is_heard_in():
-    def sized(role: str) -> list[int]:
-        listing = listed(*(long(f"s{n}", 16.0) for n in range(40)))
-        for clip in listing.named:
-            clip.role = role
-        return [len(part.items) for part in clip_parts(windows(listing, 20.0))]
-
-    assert sized("stem") == [6] * 6 + [4] and sized("conversation") == sized("background") == [37, 3]

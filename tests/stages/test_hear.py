@@ -105,6 +105,12 @@ def test_sides_are_heard_again_in_smaller_batches_where_memory_runs_out():
     assert [scores(pair) for pair in small] == [scores(pair) for pair in large] and len({scores(pair) for pair in small}) == 4
 
 
+def test_a_text_without_spaces_is_judged_by_its_characters_however_they_are_heard():
+    todo = pairs(*[("今天天气很好。", "今天很好。")] * 2, language="zh")
+    hear(todo, Ears(["今天天汽很好", "今 天 很 好", "今天 天气 很好", "今天天气好"]))
+    assert [scores(pair) for pair in todo] == [(pytest.approx(1 / 6), 0.0, "target"), (0.0, 0.5, "source")]
+
+
 @given(st.text(alphabet="aB'’-., \nñé", max_size=20).filter(lambda text: words_of(text)))
 def test_texts_are_compared_without_case_and_punctuation(text):
     assert error_rate(text, text.upper()) == 0.0 or text.upper().casefold() != text.casefold()

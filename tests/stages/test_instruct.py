@@ -10,6 +10,7 @@ from manifests.clip import Clip
 from manifests.labels import Labels
 from manifests.pair import EDITS, Pair
 from manifests.scene import Scene, Stem
+from manifests.speech import text_of, words_of
 from stages.diarize import to_json
 from stages.edit import sides
 from stages.engines.protocols import Turn
@@ -29,7 +30,7 @@ FIRST = {
 LABELS = Labels.read()
 WORDINGS = tuple(FIRST)  # edits of sounds
 SENTENCE = "she said no and he said yes".split()
-word = st.sampled_from("yes no five or the dog said".split())
+word = st.sampled_from([*"yes no five or the dog said".split(), *"天谢"])
 
 
 def spoken(edit: str, words: list[str] = SENTENCE, first: int = 1, last: int = 3, instead: list[str] | None = None) -> tuple[Pair, Change]:
@@ -119,6 +120,15 @@ def test_a_fifth_of_the_wordings_is_kept_for_test_and_all_have_the_first(name):
     whole = [text for texts in every()[name].values() for text in texts]
     assert set(train) | set(test) == set(whole) and set(train) & set(test) == {whole[0]} and train[0] == test[0] == whole[0]
     assert wordings(name, "val") == train and 0.15 <= 1 - len(train) / len(whole) <= 0.3
+
+
+@pytest.mark.parametrize("edit", WORDINGS)
+def test_each_instruction_has_the_wording_that_it_was_made_of_whatever_it_names(edit):
+    pair, other = told(edit), told(edit, x="zorp", y="quux")
+    assert pair.wordings == other.wordings and pair.wordings[0] == every()[edit]["en"][0] and len(set(pair.wordings)) == len(pair.instructions)
+    assert len(other.wordings) == len(other.instructions)
+    for wording, said in zip(other.wordings, other.instructions):
+        assert all(literal in said for literal, *_ in string.Formatter().parse(wording)), (wording, said)
 
 
 @settings(max_examples=60, deadline=None)
@@ -249,6 +259,19 @@ def test_words_said_more_than_once_are_told_by_their_order():
     assert spoken("speech_insert", first=0, last=1)[0].instruction == "Insert 'she' before the first 'said' in the speech."
 
 
+@pytest.mark.parametrize(("edit", "first", "last", "instruction", "chinese", "texts"), [
+    ("speech_delete", 4, 6, "Delete '很好' from the speech.", "删除语音中的'很好'。", ("今天天气很好python", "今天天气python")),
+    ("speech_delete", 2, 3, "Delete the second '天' from the speech.", "删除语音中的第2个'天'。", ("今天天气很好python", "今天气很好python")),
+    ("speech_insert", 3, 7, "Insert '气很好python' after the second '天' in the speech.", "在第2个'天'之后插入'气很好python'。",
+     ("今天天", "今天天气很好python")),
+    ("speech_substitute", 1, 3, "Substitute '晚上' with '天天' in the speech.", "把语音中的'晚上'替换成'天天'。", ("今晚上气很好python", "今天天气很好python")),
+])
+def test_what_is_written_without_spaces_is_told_without(edit, first, last, instruction, chinese, texts):
+    pair, _ = spoken(edit, [*"今天天气很好", "python"], first, last, ["晚", "上"])
+    assert pair.instruction == instruction and chinese in pair.instructions and (pair.source_text, pair.target_text) == texts
+    assert f"'{pair.label}'" in instruction
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(word, min_size=2, max_size=14), st.data())
 def test_what_an_instruction_names_is_found_in_one_place(words, data):
@@ -257,7 +280,7 @@ def test_what_an_instruction_names_is_found_in_one_place(words, data):
     phrase = words[first : first + count]
     said = named(words, first, count)
     places = [n for n in range(len(words)) if words[n : n + count] == phrase]
-    assert f"'{' '.join(phrase)}'" in said
+    assert f"'{text_of(phrase)}'" in said
     others = [named(words, n, count) for n in places if n != first]
     assert said not in others and (said.startswith("'") == (len(places) == 1))
     assert beside(words, first) not in [beside(words, n) for n in range(len(words)) if n != first]
@@ -272,9 +295,9 @@ def test_texts_of_a_speech_edit_differ_by_its_words_alone_and_all_wordings_name_
         first += 1
     pair, _ = spoken(edit, words, first, last, instead)
     longer, shorter = (pair.source_text, pair.target_text) if edit == "speech_delete" else (pair.target_text, pair.source_text)
-    assert longer.split() == words
-    assert shorter.split() == [*words[:first], *(instead if edit == "speech_substitute" else []), *words[last:]]
-    assert pair.label.split() == (instead if edit == "speech_substitute" else words[first:last])
+    assert words_of(longer) == words
+    assert words_of(shorter) == [*words[:first], *(instead if edit == "speech_substitute" else []), *words[last:]]
+    assert words_of(pair.label) == (instead if edit == "speech_substitute" else words[first:last])
     for said in pair.instructions:
         assert f"'{pair.label}'" in said
-        assert edit != "speech_substitute" or f"'{' '.join(words[first:last])}'" in said
+        assert edit != "speech_substitute" or f"'{text_of(words[first:last])}'" in said

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import TONGUES, make_aligner, make_whisper
 
 from manifests.errors import Rejected, RequestError
-from manifests.speech import words_of
+from manifests.speech import text_of, words_of
 from stages.engines import SILENCE
 from stages.engines.espeak import VOICES, Espeak
 from stages.engines.protocols import Speech, Transcript
@@ -20,6 +20,7 @@ from stages.engines.registry import load
 
 RATE = 16_000
 SENTENCES = checkpoints.SENTENCES[:5]
+CHINESE = "今天天气很好，我们去公园吧。"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -36,6 +37,7 @@ def silence():
 def options(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("checkpoints")
     aligners = {"en": make_aligner(folder / "en", "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"), "de": make_aligner(folder / "de", "abcdefghijklmnopqrstuvwxyzäöü", 2)}
+    aligners["zh"] = aligners["xx"] = make_aligner(folder / "zh", "".join(sorted({*words_of(CHINESE)})), 3)
     return {"model": make_whisper(folder / "whisper"), "align": {**{tongue: aligners["en"] for tongue in TONGUES if tongue != "sw"}, **aligners}}
 
 
@@ -86,13 +88,24 @@ def test_times_are_those_of_whisperx_align(engine, options, spoken, monkeypatch)
             return self.model((audio - audio.mean()) / torch.sqrt(audio.var(unbiased=False) + 1e-7))
 
     monkeypatch.setattr(alignment, "nltk_load", lambda path: OneSentence)
-    model, known = alignment.load_align_model("en", "cpu", options["align"]["en"])
-    for audio, text in zip(spoken, SENTENCES):
-        segment = {"text": " ".join(words_of(text)), "start": 0.0, "end": audio.shape[1] / RATE}
+    aligners = {tongue: alignment.load_align_model(tongue, "cpu", options["align"][tongue]) for tongue in ("en", "zh")}
+    for audio, text, tongue in [*zip(spoken, SENTENCES, ["en"] * 5), (spoken[0], CHINESE, "zh")]:
+        model, known = aligners[tongue]
+        segment = {"text": text_of(words_of(text)), "start": 0.0, "end": audio.shape[1] / RATE}
         theirs = alignment.align([segment], Normalised(model), known, audio[0], "cpu")["word_segments"]
-        ours = engine.transcribe([Speech(audio, (text,), "en")], RATE)[0].words
+        ours = engine.transcribe([Speech(audio, (text,), tongue)], RATE)[0].words
         assert [word.text for word in ours] == [word["word"] for word in theirs]
         np.testing.assert_allclose([(word.start, word.end) for word in ours], [(word["start"], word["end"]) for word in theirs], atol=0.0011)
+
+
+def test_characters_without_spaces_are_placed_each_and_nothing_is_heard_between_them(engine, spoken):
+    """Of "xx" nobody says that it is written without spaces, and its aligner knows what stands for one."""
+    told = [Speech(spoken[0], (text,), tongue) for text, tongue in ((CHINESE, "zh"), (CHINESE, "xx"), ("你好", "zh"))]
+    chinese, other, unknown = engine.transcribe(told, RATE)
+    assert [word.text for word in chinese.words] == [*"今天天气很好我们去公园吧"] and chinese.language == "zh"
+    assert all(before.start < before.end <= after.start for before, after in zip(chinese.words, chinese.words[1:]))
+    assert other.words == chinese.words and other.confidence == chinese.confidence
+    assert isinstance(unknown, Rejected) and "'你'" in str(unknown)
 
 
 def test_a_word_that_the_aligner_cannot_know_is_named(engine, spoken):

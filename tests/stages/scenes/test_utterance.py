@@ -127,6 +127,30 @@ def test_rounds_are_about_other_words_until_all_were_edited():
         assert sorted(found[: len(possible)]) == possible and found[len(possible) :] == found[: len(possible)]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 8))
+def test_what_is_deleted_lies_between_pauses_while_there_is_such(seed, count):
+    recording = made(seed, TEXT[:count])
+    possible = stretches(recording.words, recording.cuts, JOIN_DB)
+    gaps = [1.0, *(after.start - before.end for before, after in zip(recording.words, recording.words[1:])), 1.0]  # s
+    _, changes = placed(recording, [("speech_delete", number, None) for number in range(2 * len(possible))])
+    found = [stretch_of(change) for change in changes]
+    paused = [min(gaps[first], gaps[last]) >= 0.06 for first, last in found[: len(possible)]]
+    assert paused == sorted(paused, reverse=True) and sorted(found[: len(possible)]) == possible and found[len(possible) :] == found[: len(possible)]
+
+
+def test_what_is_deleted_first_differs_by_recording_and_other_edits_ask_for_no_pauses():
+    found = {edit: [] for edit in EDITS[:2]}
+    for seed in range(20):
+        recording = made(seed, TEXT)
+        gaps = [1.0, *(after.start - before.end for before, after in zip(recording.words, recording.words[1:])), 1.0]
+        for edit in found:
+            _, (change,) = placed(recording, [(edit, 0, None)])
+            found[edit].append((stretch_of(change), min(gaps[change.first], gaps[change.last]) >= 0.06))
+    assert all(paused for _, paused in found["speech_delete"]) and len({stretch for stretch, _ in found["speech_delete"]}) > 5
+    assert 0 < sum(paused for _, paused in found["speech_insert"]) < 20
+
+
 def test_cuts_are_made_only_where_it_is_quiet():
     levels = [-40, -9, -40, -30, -20, -40, -24.9, -9, -40]
     recording = made(4, TEXT, levels=levels)
