@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 ROLES = ("event", "background", "either", "track", "stem", "utterance", "conversation")
 
+EXCLUDED = "excluded"  # role of what never enters a run: it is listened to, to be known again
+
 TIERS = ("demo", "synthetic", "real")  # from low to high
 
 
@@ -44,6 +46,7 @@ class Clip:
     bandwidth_hz: float | None = None  # 99 % of the energy lies under it
     leak_db: float | None = None  # of a stem: what a second separation finds of it in the rest, over the stem itself
     separation_error_db: float | None = None  # of a stem: what its recording's stems leave over, under the recording
+    fingerprint: str = ""  # of a recording, see stages.fingerprint
     words: str = ""  # of an utterance: its words and where it may be cut, see speech.to_json
     turns: str = ""  # of a conversation: who speaks when, see stages.diarize
     editable: int = 0  # of an utterance: stretches of words that can be taken out; of a conversation: its speakers

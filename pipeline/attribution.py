@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from manifests.pair import LICENSES
-from pipeline.config import plain
+from pipeline.source_kinds import plain
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 

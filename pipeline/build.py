@@ -90,10 +90,12 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     for steps in (render, clip_steps(config)) if clips is None else (render,):
         run.check_place(steps)
     real = next((f.uri for f in listing.files.values() if f.status == "ok" and not f.uri.startswith((soundfont.SCHEME, espeak.SCHEME))), None)
-    run.check_nodes(storage, real)
+    for file in [real, *(source.font for source in config.sources if getattr(source, "font", None))]:
+        run.check_nodes(storage, file)
     engines.check(engines.needed(config, listing, clips is not None))
     if clips is None:
         probe.measure(listing, storage, stages.ingest)
+        _tell_unheard(config, listing)
         found = windows(listing, config.audio.seconds, config.clips.utterance_seconds[1])
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
     clips = with_splits(clips, config.splits, config.seed)
@@ -178,12 +180,22 @@ def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part
     return clips
 
 
+def _tell_unheard(config: Config, listing: Listing) -> None:
+    """Say how many of the recordings that exclude names are not there to be listened to: by name they are kept out, by sound they are not."""
+    named = [file for file in listing.files.values() if file.source >= len(config.sources)]
+    if lost := [file for file in named if file.status != "ok"]:
+        print(f"exclude: {len(lost)} of its {len(named)} files cannot be listened to ({lost[0].uri}: {lost[0].reason}); what sounds like them is not found",
+              file=sys.stderr)
+
+
 def _other_run(clips_of: str, config: Config) -> dict:
     """run.json of the run whose clips are to be taken, if they are of this configuration's kind."""
     try:
         _, there = open_run(clips_of)
     except RequestError as error:
         raise RequestError(f"--clips {error}") from None
+    if there["configuration"].get("exclude", []) != (named := config.model_dump(mode="json")["exclude"]) and named:
+        raise RequestError(f"--clips {clips_of}: its clips were not held against what exclude names; leave --clips out, or build them with the same exclude")
     theirs, mine = there["configuration"]["audio"], config.audio.model_dump(mode="json")
     if theirs != mine:
         raise RequestError(f"--clips {clips_of}: its clips were made for {theirs}, the configuration asks for {mine}")

@@ -1,5 +1,6 @@
 """Check the sources: what their names and labels alone show to be missing is told before any work."""
 
+from manifests.clip import EXCLUDED
 from manifests.errors import RequestError
 from pipeline.config import Config
 from pipeline.lanes.soundscapes import INSTEAD
@@ -15,11 +16,11 @@ def check_sources(config: Config, listing: Listing) -> None:
     """
     if config.missing == "skip":
         return
-    named = [clip for clip in listing.named if clip.reason is None and listing.files[clip.uri].status == "ok"]
+    named = [clip for clip in listing.named if clip.reason is None and clip.role != EXCLUDED and listing.files[clip.uri].status == "ok"]
     played = {clip.uri for clip in named if clip.uri.startswith(soundfont.SCHEME)}  # each may turn out to be of another label
     spoken = ("utterance", "conversation")
     open_ = [clip.uri in played or (config.labeler is not None and not clip.label) for clip in named]  # of any label
-    under = config.licenses.under
+    under = config.under
     labels = len({clip.uri if any_ else clip.label for clip, any_ in zip(named, open_) if not clip.piece and clip.role not in (*spoken, "stem")})
     pieces, stems, speech = any(clip.piece for clip in named), *(any(clip.role == role for clip in named) for role in ("stem", "utterance"))
     for edit in config.wanted:

@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 
 from manifests.audio import Recordings
-from manifests.clip import Clip
+from manifests.clip import EXCLUDED, Clip
 from manifests.part import Part
 from manifests.storage import Storage
 from manifests.tables import concat, schema_of, table_of, write_table
 from pipeline import commit
 from pipeline.alone import give_up_after, watch_of
+from pipeline.duplicates import settle_duplicates
 from stages.diarize import diarize
 from stages.engines import espeak, registry
 from stages.ingest import Gates, ingest, store
@@ -29,7 +30,7 @@ from stages.transcribe import transcribe
 TAR = "clips.tar"
 KINDS = {"separate": "separator", "diarize": "diarizer", "transcribe": "transcriber", "label": "labeler", "clap": "scorer"}  # the engine of a stage
 FENCED = 20  # utterances of a source and language, at least, for some to be out of the ordinary
-HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "words", "turns")
+HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "fingerprint", "words", "turns")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def gather(run: Storage, rejected: list[Clip]) -> pd.DataFrame:
         rejected: windows that never reached a part.
 
     Returns:
-        The clips that were kept, duplicates too (they tie their files together); `reason` tells them apart.
+        The clips that were kept, duplicates too (they tie their files together) and what exclude means; `reason` tells them apart.
     """
     found = commit.records(run, "clips")
     tables = commit.rows_of(run, found)
@@ -165,17 +166,12 @@ def gather(run: Storage, rejected: list[Clip]) -> pd.DataFrame:
         commit.reveal(run, record, TAR, tar_name(number))
     table = concat([*tables, table_of(rejected, Clip)], schema_of(Clip))
     clips = table.to_pandas()
-    sounding = clips[clips["clip_id"] != ""]
-    first = sounding.groupby("clip_id")["uri"].transform("first")
-    again = sounding.index[sounding.duplicated("clip_id")]
-    clips.loc[again, "reason"] = "the same sound as " + first[again].astype(str)
-    doubled = clips["piece"].isin(clips.loc[again[clips.loc[again, "role"] == "stem"], "piece"]) & (clips["role"] == "stem") & clips["reason"].isna()
-    clips.loc[doubled, "reason"] = "another stem of its recording is the same sound as one before"  # the rest would no longer sum to it
+    settle_duplicates(clips)
     _fence(clips)
     clips["status"] = clips["reason"].isna().map({True: "ok", False: "rejected"})
     shown = clips.drop(columns=list(HIDDEN)).rename(columns={"uri": "file"})
     write_table(run, "quality/clips.parquet", pa.Table.from_pandas(shown, preserve_index=False))
-    return clips[clips["clip_id"] != ""].drop(columns="status")
+    return clips[(clips["clip_id"] != "") & (clips["role"] != EXCLUDED)].drop(columns="status")
 
 
 def _fence(clips: pd.DataFrame) -> None:

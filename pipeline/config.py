@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from manifests.pair import EDITS
 from manifests.strict import Strict, nearest
+from pipeline.source_kinds import Folder, Licenses, Manifest, Source
 from stages.filter import Rule
 from stages.ingest import Gates
 
@@ -21,76 +22,6 @@ class Audio(Strict):
     sample_rate: int = Field(44100, ge=8000, le=192000)
     channels: Literal[1, 2] = 1
     seconds: float = Field(10.0, ge=1.0, le=600.0)
-
-
-class Folder(Strict):
-    """All files in a folder and its folders; the label is the folder's name or the file's own."""
-
-    kind: Literal["folder"]
-    path: str
-    domain: Literal["sound", "music", "speech"] = "sound"
-    label: Literal["parent", "stem"] | None = None
-    role: Literal["event", "background", "either"] | None = None
-    license: str = ""
-    separate: bool = False
-    conversation: bool = False
-
-
-class Manifest(Strict):
-    """A table of files: csv, jsonl or parquet."""
-
-    kind: Literal["manifest"]
-    path: str
-    domain: Literal["sound", "music", "speech"] = "sound"
-    separate: bool = False
-    conversation: bool = False
-
-
-class Soundfont(Strict):
-    """Embedded: pieces of music with known stems, and single sounds, played by a General MIDI soundfont."""
-
-    kind: Literal["soundfont"]
-    pieces: int = Field(0, ge=0)
-    sounds: int = Field(0, ge=0)
-    license: str = ""
-
-
-class Espeak(Strict):
-    """Embedded: sentences of a built-in grammar, spoken by a synthesizer's voices in turn."""
-
-    kind: Literal["espeak"]
-    utterances: int = Field(0, ge=0)
-    license: str = ""
-
-
-Source = Annotated[Folder | Manifest | Soundfont | Espeak, Field(discriminator="kind")]
-SOURCES = ("folder", "manifest", "soundfont", "espeak")
-
-
-class Licenses(Strict):
-    """Which licences clips may have, in capitals or not; None: any, and those that nobody stated too."""
-
-    allow: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] | None = Field(None, min_length=1)
-
-    def fault(self, license: str) -> str | None:
-        """Why a clip of this licence is left out, or None.
-
-        >>> Licenses(allow=["CC0-1.0"]).fault("cc0-1.0"), Licenses(allow=["cc0-1.0"]).fault("cc-by-4.0")
-        (None, 'its licence is not in licenses.allow (cc-by-4.0)')
-        """
-        if self.allow is None or plain(license) in map(plain, self.allow):
-            return None
-        return f"its licence is not in licenses.allow ({license})" if plain(license) else "its source states no licence, which licenses.allow asks for"
-
-    @property
-    def under(self) -> str:
-        """What a line about missing clips says of them."""
-        return "" if self.allow is None else " under licenses.allow"
-
-
-def plain(license: str) -> str:
-    """A licence's name as it is compared with others."""
-    return license.strip().lower()
 
 
 class Engine(BaseModel):
@@ -210,6 +141,7 @@ class Config(Strict):
     audio: Audio = Audio()
     sources: list[Source] = Field(min_length=1)
     licenses: Licenses = Licenses()
+    exclude: list[Annotated[Folder | Manifest, Field(discriminator="kind")]] = []  # recordings that never enter
     separator: Engine = Engine(engine="hpss")
     transcriber: Engine = Engine(engine="pocketsphinx")
     diarizer: Engine | None = None
@@ -274,6 +206,12 @@ class Config(Strict):
             if getattr(source, "conversation", False) and (source.domain != "speech" or source.separate or self.diarizer is None):
                 raise ValueError(f"sources.{n}: conversation: true is for domain: speech without separate, and needs a diarizer, e.g. {{engine: pyannote}}")
         return self
+
+    @property
+    def under(self) -> str:
+        """What a line about missing clips says of what keeps some out."""
+        kept = [name for name, given in (("licenses.allow", self.licenses.allow is not None), ("exclude", bool(self.exclude))) if given]
+        return f" under {' and '.join(kept)}" if kept else ""
 
     @property
     def engines(self) -> dict[str, Engine]:

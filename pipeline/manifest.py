@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from manifests.clip import ROLES, Clip
 from manifests.errors import RequestError
-from pipeline.config import Manifest
+from pipeline.source_kinds import Manifest
 
 DOMAINS = ("sound", "music", "speech")
 TEXT_COLUMNS = ("label", "caption", "transcript", "speaker", "language", "role", "domain", "license", "group")

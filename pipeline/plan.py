@@ -88,7 +88,7 @@ def _by_kind(edit: str, count: int, makers: dict, split: str, config: Config, la
 
 
 def _lack(edit: str, can: int, count: int, split: str, holds: str, config: Config, lacking: list[str]) -> None:
-    line = f"edit '{edit}' can have {can} of {count} pairs in split '{split}', which{config.licenses.under} holds {holds}"
+    line = f"edit '{edit}' can have {can} of {count} pairs in split '{split}', which{config.under} holds {holds}"
     if config.missing == "fail":
         raise RunError(f"{line}: add recordings, ask for fewer, or set missing: skip")
     lacking.append(line)

@@ -5,7 +5,8 @@ from typing import Any
 
 from manifests import strict
 from manifests.strict import Strict
-from pipeline.config import SOURCES, Config, Engine, Espeak, Folder, Manifest, Soundfont
+from pipeline.config import Config, Engine
+from pipeline.source_kinds import SOURCES, Espeak, Folder, Manifest, Soundfont, Source
 from stages.filter import Rule
 from stages.ingest import Gates
 
@@ -22,11 +23,15 @@ def load(path: str, overrides: list[str] = ()) -> Config:
     """
     config = strict.load(path, overrides, Config, _keys_at, SOURCES)
     base = os.path.dirname(os.path.abspath(path))
-    sources = [source.model_copy(update={"path": _absolute(source.path, base)}) if hasattr(source, "path") else source for source in config.sources]
+    sources, exclude = ([_placed(source, base) for source in named] for named in (config.sources, config.exclude))
     labels = config.labels and _absolute(config.labels, base)
     scorers = config.scorers.model_copy(update={name: _located(getattr(config.scorers, name), base) for name in ("clap", "asr")})
     located = {name: _located(getattr(config, name), base) for name in ("separator", "transcriber", "diarizer", "labeler", "synthesizer")}
-    return config.model_copy(update={"sources": sources, "scorers": scorers, "labels": labels, **located})
+    return config.model_copy(update={"sources": sources, "exclude": exclude, "scorers": scorers, "labels": labels, **located})
+
+
+def _placed(source: Source, base: str) -> Source:
+    return source.model_copy(update={key: _absolute(path, base) for key in ("path", "font") if (path := getattr(source, key, None)) is not None})
 
 
 def _absolute(path: str, base: str) -> str:
@@ -50,6 +55,7 @@ def _keys_at(place: list[str]) -> set[str]:
     """The keys that may be meant at a place: of the whole, of a source, or all."""
     if len(place) == 1:
         return set(Config.model_fields)
-    ours = [kind for kind in Strict.__subclasses__() if kind.__module__ == Config.__module__]  # a training's, where it is imported too, are not meant
-    models = [Folder, Manifest, Soundfont, Espeak] if place[0] == "sources" else ours
+    rooms = (Config.__module__, Folder.__module__)  # a training's, where it is imported too, are not meant
+    ours = [kind for kind in Strict.__subclasses__() if kind.__module__ in rooms]
+    models = [Folder, Manifest, Soundfont, Espeak] if place[0] in ("sources", "exclude") else ours
     return {key for model in models for key in model.model_fields} | set(Gates.__dataclass_fields__) | set(Rule.__dataclass_fields__)

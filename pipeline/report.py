@@ -123,6 +123,7 @@ def _kind(reason: str) -> str:
     """
     if re.fullmatch(r"\w+ [<>] \S+", reason):
         return reason
+    reason = re.sub(r"^exclude names it: .*", "exclude names it", reason, flags=re.DOTALL)
     reason = re.sub(r"^the same sound as .*", "the same sound as another file's", reason, flags=re.DOTALL)
     reason = re.sub(r"'.*'", "'…'", reason, flags=re.DOTALL)
     return re.sub(r"\([^()]*\)|\b[0-9a-f]{16}\b|-?\d+(?:\.\d+)?", lambda found: found[0] if found[0][0] == "(" else "…", reason)

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 
 import fsspec
 
-from manifests.clip import Clip
+from manifests.clip import EXCLUDED, Clip
 from manifests.errors import RequestError
 from manifests.pair import LICENSES
 from manifests.part import Part
 from manifests.strict import nearest
-from pipeline.config import Config, Espeak, Folder, Licenses, Manifest, Soundfont, plain
+from pipeline.config import Config
 from pipeline.manifest import clips_of, named_clip, settle_repeated
+from pipeline.source_kinds import Espeak, Folder, Licenses, Manifest, Soundfont, plain
 from stages.engines import espeak, soundfont
+from stages.engines.check_font import check_font
 
 PART_SECONDS = 600.0  # audio in a clip part, at most
 WINDOW_SCENES = 3  # a long file is cut into windows of this many scenes
@@ -47,15 +49,16 @@ class Listing:
     """All that the sources name: the files, and what they say of stretches of them (clips not yet cut or measured)."""
 
     files: dict[str, SourceFile]
-    named: list[Clip]  # end = 0: to the end of the file
-    digest: str  # of the manifests' bytes and each file's size and modification time
+    named: list[Clip]  # end = 0: to the end of the file; last what `exclude` names, of role EXCLUDED
+    digest: str  # of the manifests' bytes and the size and modification time of each file and soundfont
 
 
 def list_sources(config: Config) -> Listing:
     """List every source of a configuration.
 
     Raises:
-        RequestError: a folder or manifest is not there, is no table, or lacks a column; a licence that is allowed seems to be misspelt.
+        RequestError: a folder or manifest is not there, is no table, or lacks a column; a soundfont is not there, or cannot play what is asked of it;
+            a licence that is allowed seems to be misspelt.
     """
     files: dict[str, SourceFile] = {}
     named: list[Clip] = []
@@ -63,7 +66,7 @@ def list_sources(config: Config) -> Listing:
     made = Counter()  # pieces, sounds and utterances of embedded sources so far
     for index, source in enumerate(config.sources):
         if isinstance(source, Soundfont | Espeak):
-            played = _embedded(source, index, config, made)
+            played = _embedded(source, index, config, made, digest)
             named += played
             files |= {clip.uri: SourceFile(clip.uri, index, seconds=clip.end) for clip in played}
             continue
@@ -76,24 +79,56 @@ def list_sources(config: Config) -> Listing:
                 clip.role = "conversation"
             elif clip.domain == "speech" and not clip.role and config.transcriber.engine != "none":
                 clip.role = "utterance"
-            if clip.uri not in files and (clip.reason is None or clip.uri != source.path):  # a row that names no file has its manifest's path
-                file = _look(clip.uri, index)
-                files[file.uri] = file
-                clip.uri = file.uri
+            _list(clip, index, files, source.path)
             named.append(clip)
     settle_repeated(named, config.sources)
     _settle_licenses(named, config.licenses)
+    named += _exclude(config, named, files, digest)
     for file in files.values():
-        digest.update(f"{file.uri}\0{file.bytes}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
+        _say(file, digest)
     return Listing(files, named, digest.hexdigest())
 
 
-def _embedded(source: Soundfont | Espeak, index: int, config: Config, made: Counter) -> list[Clip]:
+def _list(clip: Clip, index: int, files: dict[str, SourceFile], where: str) -> None:
+    """Look at the file of a clip that a source, at a path, names."""
+    if clip.uri not in files and (clip.reason is None or clip.uri != where):  # a row that names no file has its manifest's path
+        file = _look(clip.uri, index)
+        files[file.uri] = file
+        clip.uri = file.uri
+
+
+def _exclude(config: Config, named: list[Clip], files: dict[str, SourceFile], digest) -> list[Clip]:
+    """What never enters, to be known again by its sound; those of the sources' clips that are of the same files get a reason."""
+    kept_out = []
+    for index, source in enumerate(config.exclude, start=len(config.sources)):
+        rows = _folder(source) if isinstance(source, Folder) else _manifest(source, digest, "exclude")
+        found = [Clip(row.uri, row.start, row.end, index, "sound", "synthetic", role=EXCLUDED, reason=row.reason) for row in rows]
+        for clip in found:
+            _list(clip, index, files, source.path)
+        kept_out += found
+    uris = {clip.uri for clip in kept_out}
+    for clip in named:
+        clip.reason = clip.reason or (f"exclude names it: {clip.uri}" if clip.uri in uris else None)
+    return kept_out
+
+
+def _say(file: SourceFile, digest) -> None:
+    digest.update(f"{file.uri}\0{file.bytes}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
+
+
+def _embedded(source: Soundfont | Espeak, index: int, config: Config, made: Counter, digest) -> list[Clip]:
     """What an embedded source is to play or speak; several of a kind go on where the last ended."""
     long, known = SOUNDFONT_SCENES * config.audio.seconds, {"source": index, "license": source.license}
-    kinds = {"utterances": lambda n: espeak.utterance(config.seed, n, **known)} if isinstance(source, Espeak) else {
-        "pieces": lambda n: soundfont.piece(config.seed, n, long, **known), "sounds": lambda n: soundfont.sound(config.seed, n, long, **known)}
-    (espeak if isinstance(source, Espeak) else soundfont).check()
+    if isinstance(source, Espeak):
+        espeak.check()
+        kinds = {"utterances": lambda n: espeak.utterance(config.seed, n, **known)}
+    else:
+        soundfont.check()
+        if source.font is not None:
+            check_font(source.font, bool(source.pieces), bool(source.sounds))
+            _say(_look(source.font, index), digest)
+        known["font"] = source.font or ""
+        kinds = {"pieces": lambda n: soundfont.piece(config.seed, n, long, **known), "sounds": lambda n: soundfont.sound(config.seed, n, long, **known)}
     found = []
     for kind, make in kinds.items():
         count = getattr(source, kind)
@@ -107,7 +142,7 @@ def _folder(source: Folder) -> Iterator[Clip]:
         fs, root = fsspec.core.url_to_fs(source.path)
         paths = [fs.unstrip_protocol(path) for path in sorted(fs.find(root))]
     elif not os.path.isdir(source.path):
-        raise RequestError(f"{source.path}: no such folder (sources, kind: folder)")
+        raise RequestError(f"{source.path}: no such folder (kind: folder)")
     else:
         paths = _walk(source.path)
     for path in paths:
@@ -126,12 +161,12 @@ def _walk(root: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def _manifest(source: Manifest, digest) -> Iterator[Clip]:
+def _manifest(source: Manifest, digest, where: str = "sources") -> Iterator[Clip]:
     try:
         with fsspec.open(source.path, "rb") as file:
             data = file.read()
     except (OSError, ValueError, ImportError) as error:  # ValueError, ImportError: a URI that nothing here can open
-        raise RequestError(f"{source.path}: cannot be read (sources, kind: manifest): {_why(error)}") from None
+        raise RequestError(f"{source.path}: cannot be read ({where}, kind: manifest): {_why(error)}") from None
     digest.update(data)
     return clips_of(source, data)
 

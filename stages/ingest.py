@@ -7,12 +7,13 @@ import fsspec
 import numpy as np
 
 from manifests.audio import Recordings, decode, encode_flac
-from manifests.clip import Clip
+from manifests.clip import EXCLUDED, Clip
 from manifests.errors import Rejected
 from manifests.loudness import SILENT
 from manifests.speech import to_json
 from stages.engines import espeak, soundfont
 from stages.engines.protocols import Synthesizer
+from stages.fingerprint import fingerprint
 from stages.measure import FRAME, measure_levels, measure_sound
 
 EDGE = 0.025  # s kept on both sides of what is active
@@ -73,15 +74,31 @@ def ingest(window: Clip, rate: int, channels: int, seconds: float, gates: Gates,
         found = _load(window, rate, channels, recordings or Recordings(), synthesizer)
     except Rejected as rejected:
         return [(replace(window, reason=str(rejected)), _none(channels))]
-    return [judge(clip, audio, rate, seconds, gates) for clip, audio in found]
+    if window.role == EXCLUDED:
+        return [(_known_again(*found[0], rate, seconds, gates), _none(channels))]
+    judged = [judge(clip, audio, rate, seconds, gates) for clip, audio in found]
+    if window.uri.startswith((soundfont.SCHEME, espeak.SCHEME)):  # strikes one sample again and again
+        return judged
+    return [(replace(clip, fingerprint=fingerprint(audio, rate)), audio) for clip, audio in judged]
 
 
 def store(clip: Clip, audio: np.ndarray, rate: int) -> tuple[Clip, bytes]:
     """A clip with its identity, and its audio as FLAC: 24 bits, normalised to -1 dBFS; `gain_db` says by how much."""
     gain_db = round(-1.0 - clip.peak_dbfs, 3)
     flac = encode_flac(audio * np.float32(10 ** (gain_db / 20)), rate)
-    identity = hashlib.blake2b(np.rint(audio * 8388608).astype("<i4").tobytes(), digest_size=8).hexdigest()
-    return replace(clip, clip_id=identity, gain_db=gain_db), flac
+    return replace(clip, clip_id=identity(audio), gain_db=gain_db), flac
+
+
+def identity(audio: np.ndarray) -> str:
+    """What names a clip by its samples, float32 (channels, samples)."""
+    return hashlib.blake2b(np.rint(audio * 8388608).astype("<i4").tobytes(), digest_size=8).hexdigest()
+
+
+def _known_again(clip: Clip, audio: np.ndarray, rate: int, seconds: float, gates: Gates) -> Clip:
+    """A clip that never enters, with the identity that a source's of the same samples has, and its fingerprint."""
+    taken, sound = judge(replace(clip, role=""), audio, rate, seconds, gates)
+    return replace(clip, clip_id="" if taken.reason else identity(sound), duration=taken.duration, fingerprint=fingerprint(audio, rate),
+                   reason="exclude names it")
 
 
 def _none(channels: int) -> np.ndarray:

@@ -29,7 +29,7 @@ POOLS = {  # programs that suit a part
     "counter": (19, 20, 42, 57, 61, 66, 67, 69, 70, 71, 82)}
 REGISTERS = {"bass": (28, 48), "harmony": (52, 70), "melody": (62, 84), "arpeggio": (55, 81), "counter": (48, 69)}
 VELOCITY = {"bass": 92, "harmony": 84, "melody": 104, "arpeggio": 84, "counter": 84, "drums": 92}
-DRUM_RING = {36: 0.4, 37: 0.3, 38: 0.4, 39: 0.4, 42: 0.5, 46: 0.6, 49: 2.0, 51: 1.0}  # s; toms 0.6
+DRUM_RING = {36: 0.4, 37: 0.3, 38: 0.4, 39: 0.4, 42: 0.5, 43: 0.6, 45: 0.6, 46: 0.6, 47: 0.6, 49: 2.0, 50: 0.6, 51: 1.0}  # s; all that a kit plays
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def write_drums(rng: np.random.Generator, plan: Plan) -> Line:
         strokes = [stroke for stroke in strokes if stroke[0] < fill]
         if fill < plan.beats:
             strokes += [(fill + i / 4, tom, 2 * i - 6) for i, tom in enumerate((50, 47, 45, 43))]
-        line.notes += [(at + begin, DRUM_RING.get(drum, 0.6) / plan.beat, drum, accent) for begin, drum, accent in strokes]
+        line.notes += [(at + begin, DRUM_RING[drum] / plan.beat, drum, accent) for begin, drum, accent in strokes]
     return line
 
 

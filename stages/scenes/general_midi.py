@@ -2,7 +2,7 @@
 
 Programs are numbered 0..127 as in the files (the printed standard counts from 1) and pitches are MIDI note numbers,
 60 being middle C. Ranges are those of the acoustic instruments; three are narrower, because a common soundfont has no
-sample there (alto saxophone at 64, baritone saxophone and whistling above 79).
+sample there (alto saxophone at 64, baritone saxophone and whistling above 78).
 """
 
 from functools import cache
@@ -105,7 +105,7 @@ MELODIC = tuple(Instrument(name, low, high, envelope, timbre) for timbre, envelo
     ("pan flute", "sustained", "pan flute", 60, 96),
     ("pan flute", "slow", "blown bottle", 60, 79),
     ("pan flute", "slow", "shakuhachi", 55, 84),
-    ("whistling", "slow", "whistling", 67, 79),
+    ("whistling", "slow", "whistling", 66, 78),
     ("ocarina", "sustained", "ocarina", 60, 84),
     ("square lead", "sustained", "square lead synth", 36, 96),
     ("sawtooth lead", "sustained", "sawtooth lead synth", 36, 88),

@@ -10,8 +10,8 @@ import yaml
 
 from manifests.errors import RequestError
 from pipeline.cli import main
-from pipeline.config import Folder, Manifest
 from pipeline.read_config import load
+from pipeline.source_kinds import Folder, Manifest
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOOD = {"sources": [{"kind": "soundfont", "pieces": 3}], "edits": {"add": 3}}

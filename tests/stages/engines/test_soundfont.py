@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from soundfonts import GENERAL_MIDI, write
+from soundfonts import soundfont as made_font
 
 from manifests.chance import generator
-from stages.engines import soundfont
+from manifests.errors import Rejected
+from stages.engines import sf2, soundfont
 from stages.scenes import compose, general_midi
 from stages.scenes.compose import Note
 
@@ -72,6 +75,82 @@ def test_the_lead_is_left_out():
     note = (Note(0.0, 4.0, 60, 90),)
     whole = soundfont.render(125, False, 0.0, note, 3.0, RATE, 1)
     np.testing.assert_allclose(soundfont.render(125, False, 1.0, note, 2.0, RATE, 1), whole[:, RATE:], atol=1e-6)
+
+
+def test_of_the_bundled_font_every_instrument_sounds_all_over_its_range():
+    """Each pitch has a sample; the lowest, middle and highest are heard."""
+    has = sf2.pitches(soundfont.bundled())
+    for program in range(112):
+        low, high = general_midi.playable_range(program)
+        assert [(program, p) for p in range(low, high + 1) if p not in has[0, program]] == []
+        for pitch in (low, (low + high) // 2, high):
+            audio = played(program, notes=(Note(0.0, 0.5, pitch, 90),), seconds=0.5)
+            assert np.sqrt(np.mean(audio**2)) > 1e-3, (program, pitch)
+
+
+def test_of_the_bundled_font_all_drums_and_percussion_sound():
+    for pitch in {*compose.DRUM_RING, *general_midi.PERCUSSION}:
+        assert np.abs(played(0, True, notes=(Note(0.0, 0.3, pitch, 90),), seconds=0.5)).max() > 0.003, pitch
+
+
+# -- fonts of the user's
+
+
+@pytest.fixture(scope="module")
+def sine(tmp_path_factory) -> str:
+    return write(tmp_path_factory.mktemp("fonts") / "sine.sf2")
+
+
+def test_another_font_plays_the_same_notes_by_its_own_sounds(sine):
+    note = (Note(0.2, 0.8, 69, 100),)
+    audio = soundfont.render(0, False, 0.0, note, 1.0, RATE, 1, sine)[0]
+    assert np.abs(audio[: RATE // 5 - 1]).max() == 0
+    spectrum = np.abs(np.fft.rfft(audio[RATE * 3 // 10 : RATE * 8 // 10]))
+    assert np.argmax(spectrum) / 0.5 == pytest.approx(440, abs=2) and spectrum.max() > 100 * np.median(spectrum)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(audio, played(0, notes=note, seconds=1.0)[0], atol=0.01)
+
+
+def test_the_fonts_leave_each_other_alone(sine):
+    bundled, other = played(40), soundfont.render(40, False, 0.0, MELODY, 1.5, RATE, 1, sine)
+    np.testing.assert_array_equal(played(40), bundled)
+    np.testing.assert_array_equal(soundfont.render(40, False, 0.0, MELODY, 1.5, RATE, 1, sine), other)
+
+
+def test_the_bundled_font_under_another_name_plays_the_same_piece(tmp_path):
+    with open(soundfont.bundled(), "rb") as file:
+        path = write(tmp_path / "a font?font=2.sf2", file.read())
+    found = soundfont.play(soundfont.piece(5, 3, 4.0, path, source=1), 8_000, 1)
+    assert {clip.uri for clip, _ in found} == {f"soundfont:5/piece-00003?font={path}"}
+    for (one, heard), (other, expected) in zip(found, soundfont.play(soundfont.piece(5, 3, 4.0, source=1), 8_000, 1), strict=True):
+        assert (one.label, one.part, one.variant, one.group, one.piece) == (other.label, other.part, other.variant, other.group, other.piece)
+        np.testing.assert_array_equal(heard, expected)
+
+
+def test_a_piece_by_another_font_has_the_same_tracks_and_other_sounds(sine, tracks):
+    found = soundfont.play(soundfont.piece(5, 3, 6.0, sine, source=2), RATE, 1)
+    assert [(clip.label, clip.variant) for clip, _ in found] == [(clip.label, clip.variant) for clip, _ in tracks]
+    for (_, one), (_, other) in zip(found, tracks):
+        assert np.abs(one).max() > 0.003 and np.abs(one - other).max() > 0.003
+
+
+def test_sounds_keep_to_the_percussion_and_the_pitches_that_a_font_has(tmp_path):
+    """A font of a fifth in the middle of each range and a gap beside it, and of three drums, leaves no note of a phrase out."""
+    middle = {program: sum(general_midi.playable_range(program)) // 2 for program in range(80)}
+    presets = GENERAL_MIDI | {(0, program): [(at - 9, at - 6), (at - 3, at + 4)] for program, at in middle.items()} | {(128, 0): [(38, 39), (56, 56)]}
+    path = write(tmp_path / "gaps.sf2", made_font(presets))
+    labels = set()
+    for number in range(1, 120):
+        ((clip, audio),) = soundfont.play(soundfont.sound(7, number, 4.0, path, source=0), 8_000, 1)
+        labels.add(clip.label)
+        loud = np.flatnonzero(np.abs(audio[0, : 4 * 8_000 // 80 * 80].reshape(-1, 80)).max(axis=1) > 1e-4)  # frames of 10 ms
+        assert loud[0] == 0 and np.diff(loud).max() <= 2, (number, clip.label)
+    assert labels & set(general_midi.PERCUSSION.values()) == {"snare drum", "hand clap", "cowbell"} and len(labels) > 20
+
+
+def test_a_font_that_is_not_there_costs_its_window_and_says_so(tmp_path):
+    with pytest.raises(Rejected, match="gone.sf2 cannot be read: No such file"):
+        soundfont.play(soundfont.piece(5, 3, 4.0, str(tmp_path / "gone.sf2"), source=0), 8_000, 1)
 
 
 # -- windows
