@@ -51,7 +51,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
         RequestError: the request is wrong, or cannot be met by these sources or this cluster.
         RunError: the run failed.
     """
-    Labels.read(config.labels)  # what is wrong with them is told before any work
+    labels = Labels.read(config.labels)  # what is wrong with them is told before any work
     listing, storage = list_sources(config), Storage(root)
     if not listing.files:
         raise RequestError("sources: they name no files")
@@ -59,7 +59,10 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     try:
         if state := _state(storage, identity, overwrite):
             return state
-        clips = _take_clips(Storage(clips_of), config) if clips_of else check_sources(config, listing)
+        clips = _take_clips(Storage(clips_of), config) if clips_of else None
+        if clips is None:
+            for line in check_sources(config, listing, labels):
+                print(line, file=sys.stderr)
         lease = Lease(storage, _facts(config, identity, clips_of))
     except OSError as error:
         if error.errno in run.NO_ROOM:
@@ -108,7 +111,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     if not len(table):
         raise RunError("nothing to make: every edit was left out")
     write_table(storage, "plan.parquet", table)
-    made_of = list(shares(table, clips, labels))
+    made_of = list(shares(table, clips, labels, config.scenes))
     print(*made_of, sep="\n", file=sys.stderr)
     parts = plan.parts(table)
     lease.update(counts={**lease.counts, "pair_parts": len(parts), "pairs": len(table), "left_out": lacking, "made_of": made_of})

@@ -145,7 +145,7 @@ def _place(scene: Scene, item: dict, work: PairWork) -> list[utterance.Change | 
     elif kind == "conversation":
         conversation.place(scene, clips[0])
     elif kind == "solo":
-        solo.place(scene, clips[0], chance)
+        solo.place(scene, clips[0], transferred.get(0), chance)
     elif kind == "separated":
         separated.place(scene, clips, chance)
     else:
@@ -161,8 +161,8 @@ def _rooms(work: PairWork, kind: str) -> list[np.ndarray]:
 def _pair(item: dict, part: Part, pair_id: str, name: str) -> Pair:
     clips, first = item["clips"].values(), item["clips"][item["clip_ids"][-1]]
     tier = min((clip.tier for clip in clips), key=TIERS.index)
-    spoken = first.role in SPOKEN
-    real = item["kind"] in REAL or ((spoken or item["kind"] == "solo") and tier != "demo")
+    spoken = first.role in SPOKEN and item["kind"] != "soundscape"
+    real = item["kind"] in REAL or ((spoken or name == "generate") and tier != "demo")
     return Pair(
         pair_id, item["scene_id"], name, branch="real" if real else "synthetic", tier=tier,
         domain="sound" if item["kind"] == "soundscape" else first.domain, language=(spoken and first.language) or "en",

@@ -9,21 +9,23 @@ from manifests.errors import RunError
 from manifests.labels import Labels
 from manifests.part import Part
 from pipeline.config import Config
-from pipeline.lanes import Lane, clashing
+from pipeline.lanes import ROUNDS, Lane, clashing
 from pipeline.lanes.pieces import Pieces
 from pipeline.lanes.recordings import Recordings, Remixes
 from pipeline.lanes.solos import Solos
 from pipeline.lanes.soundscapes import Soundscapes
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
+from stages.ingest import Gates
 
 LANES = (("remove", "extract"), ("add", "replace"), ("transfer",), ("speech_delete", "speech_insert", "speech_substitute"),
          ("extract_speaker", "remove_speaker"), ("generate",))
 KINDS = {"add": ("soundscape", "piece", "separated"), "remove": ("soundscape", "piece", "remix"), "extract": ("soundscape", "piece", "separated"),
-         "replace": ("soundscape",), "transfer": ("soundscape", "piece"), "generate": ("solo", "piece"),
+         "replace": ("soundscape",), "transfer": ("soundscape", "piece", "solo"), "generate": ("solo", "piece"),
          "speech_delete": ("utterance",), "speech_insert": ("utterance",), "speech_substitute": ("utterance",),
          "extract_speaker": ("conversation",), "remove_speaker": ("conversation",)}
 
+ALONE = 0.5  # of an edit's pairs, where it is made of clips alone and of others
 NOOPS = ("remove", "replace")
 
 Maker = Soundscapes | Pieces | Recordings | Remixes | Utterances | Conversations | Solos
@@ -39,7 +41,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
 
     Args:
         clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, caption, split, piece, part, variant, speaker, editable, leak_db,
-            clap_label, duration.
+            clap_label, duration, lufs, noise_floor_db.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
         labels: what labels mean: none that could be taken for another stands beside it in a scene.
@@ -50,7 +52,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
     clips = clips.reset_index(drop=True)
     names = clips["label"].map({label: labels[label].name for label in clips["label"].unique()})
     codes, distinct = pd.factorize(names)
-    clips = clips.assign(name=names, code=np.where(names == "", -1, codes), file=pd.factorize(clips["uri"])[0])
+    clips = clips.assign(name=names, code=np.where(names == "", -1, codes), file=pd.factorize(clips["uri"])[0], event=_may_be_event(clips, config.clips))
     clashes = clashing(list(distinct), labels)
     found: list[tuple[pd.DataFrame, np.ndarray]] = []
     for split in config.splits:
@@ -59,8 +61,9 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
             "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, clashes, config.seed),
             "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
             "remix": Remixes(rows, config.seed, config.clips.clap_label),
-            "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed), "solo": Solos(rows, config.seed),
+            "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),
         }
+        makers["solo"] = Solos(rows, config.seed, makers["soundscape"])
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}
             shares = {edit: _by_kind(edit, count, makers, split, config, lacking) for edit, count in wanted.items()}
@@ -72,14 +75,23 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
                 found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
                 for edit, count in counts.items():
                     if len(made[edit][0]) < count:
-                        _lack(edit, len(made[edit][0]), count, split, f"{maker.holds()}, too few labels to tell apart", config, lacking)
+                        _lack(edit, len(made[edit][0]), count, split, f"{maker.holds()}, too few to stand in {ROUNDS} scenes each, or to be told apart", config, lacking)
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
+
+
+def _may_be_event(clips: pd.DataFrame, gates: Gates) -> pd.Series:
+    """Which clips can be events of a soundscape: those that ingest found to be one, and what is said, if it is no longer than they are and as clean."""
+    low, high = gates.event_seconds
+    clean = (clips["lufs"] - clips["noise_floor_db"]).astype(float) >= gates.floor_db
+    return (clips["role"] == "event") | ((clips["role"] == "utterance") & clips["duration"].between(low, high) & clean)
 
 
 def _by_kind(edit: str, count: int, makers: dict, split: str, config: Config, lacking: list[str]) -> dict[str, int]:
     """An edit's pairs shared out over the kinds of scene that can be made, or a line that says what is lacking."""
     able = [kind for kind in KINDS[edit] if makers[kind].most(edit) > 0]
-    counts = {kind: min(n, makers[kind].most(edit)) for kind, n in quotas(count, {k: 1 / len(able) for k in able}).items()} if able else {}
+    alone = ALONE if len(able) > 1 else 1.0
+    weights = {kind: alone if kind == "solo" else (1 - alone * ("solo" in able)) / max(1, len(able) - ("solo" in able)) for kind in able}
+    counts = {kind: min(n, makers[kind].most(edit)) for kind, n in quotas(count, weights).items()} if able else {}
     for kind in able:  # what one kind cannot make, another may
         counts[kind] += min(count - sum(counts.values()), makers[kind].most(edit) - counts[kind])
     if sum(counts.values()) < count:

@@ -28,7 +28,7 @@ def sides(scene: Scene, edit: str, stem: int) -> tuple[list[int], list[int], lis
         return mixture, rest, edited
     if edit == "extract":
         return mixture, edited, edited
-    follows = edit == "transfer" and scene.kind == "soundscape"
+    follows = edit == "transfer" and scene.kind != "piece"
     other = next(i for i, s in enumerate(scene.stems) if s.place_of == stem and s.follows == follows)
     return mixture, sorted([*rest, other]), [stem, other]
 

@@ -88,12 +88,25 @@ def _put(pair: Pair, manners: dict[str, dict[str, str]], names: dict[str, str]) 
 
 
 def heard(scene: Scene, stems: list[int]) -> str:
+    """The labels of some stems in words, with what is said in them; of one by itself that alone. "" if none has a label.
+
+    >>> from manifests.scene import Stem
+    >>> scene = Scene("", "soundscape", "", 8000, 1, 1, [Stem("", "event", label, 0, 0, 1, 0, 0) for label in ("rain", "", "dog", "woman speaking")])
+    >>> scene.stems[3].text = "Come in."
+    >>> heard(scene, [0, 1, 2]), heard(scene, [0, 3]), heard(scene, [3])
+    ('rain and dog', 'rain and woman speaking (“Come in.”)', 'Come in.')
+    """
+    named = dict.fromkeys((stem.label, stem.text) for i in stems if (stem := scene.stems[i]).label)
+    alone = len(named) == 1
+    return listed([(text if alone else f"{label} (“{text}”)") if text else label for label, text in named])
+
+
+def labelled(scene: Scene, stems: list[int]) -> str:
     """The labels of some stems in words; "" if none has one.
 
     >>> from manifests.scene import Stem
-    >>> stems = [Stem("", "event", label, 0, 0, 1, 0, 0) for label in ("rain", "", "dog", "bell")]
-    >>> heard(Scene("", "soundscape", "", 8000, 1, 1, stems), [0, 1, 2, 3])
-    'rain, dog and bell'
+    >>> labelled(Scene("", "soundscape", "", 8000, 1, 1, [Stem("", "event", label, 0, 0, 1, 0, 0) for label in ("rain", "", "dog", "rain")]), [0, 1, 2, 3])
+    'rain and dog'
     """
     return listed(list(dict.fromkeys(scene.stems[i].label for i in stems if scene.stems[i].label)))
 

@@ -8,7 +8,7 @@
 | replace, transfer | all labels | all, the new sound's in the old one's place | mean of closer to the new and further from the old |
 | generate | nothing | its caption, or its labels | none |
 
-What a side holds are the labels of its stems in one phrase, as in `source_text` and `target_text`; a side without a label has no score.
+What a side holds are the labels of its stems in one phrase, whatever is said in them; a side without a label has no score.
 Edits of speech are about words or voices, which such a model does not know: they have none of these scores.
 """
 
@@ -24,6 +24,7 @@ from manifests.scene import Rendered
 from stages.batches import Watch, in_batches
 from stages.engines.protocols import TextAudioScorer
 from stages.ingest import Gates
+from stages.instruct import labelled
 
 PROMPT = "This is a sound of {}."  # as in the model's own zero-shot classification (Wu et al. 2023, LAION-CLAP)
 LABELLED = ("event", "background", "stem")  # roles of clips whose label is held against their sound
@@ -72,7 +73,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
             if pair.source is not None and pair.edit in HEARD_AS and rendered.scene.stems[0].role != "speech"]
     for rendered, pair in made:
         x, y = _words(rendered, pair)
-        for side, text in ((pair.source, pair.source_text), (pair.target, pair.target_text)):
+        for side, text in zip((pair.source, pair.target), _texts(rendered, pair)):
             ask(_whole(side), side, text)
             ask(_span(side, pair), _cut(side, pair), x, y)
         if rendered.audio:
@@ -83,8 +84,7 @@ def score_clap(scenes: list[tuple[Rendered, list[Pair]]], rate: int, scorer: Tex
     unheard = {name[0] for name, values in zip(asked, found) if values is None}
     like = {(*name, text): float(value) for (name, (_, texts)), values in zip(asked.items(), found) if values is not None for text, value in zip(texts, values)}
     for rendered, pair in made:
-        pair.clap_source = like.get((*_whole(pair.source), pair.source_text))
-        pair.clap_target = like.get((*_whole(pair.target), pair.target_text))
+        pair.clap_source, pair.clap_target = (like.get((*_whole(side), text)) for side, text in zip((pair.source, pair.target), _texts(rendered, pair)))
         pair.clap_gain = _gain(pair, *_words(rendered, pair), like)
         if rendered.audio:
             heard = [value for (first, *_), value in like.items() if first == id(rendered)]
@@ -105,6 +105,13 @@ def _gain(pair: Pair, x: str, y: str, like: dict[tuple, float]) -> float | None:
     if pair.edit in ("replace", "transfer"):
         return (steps[y] - steps[x]) / 2
     return -steps[x] if pair.edit == "remove" else steps[x]
+
+
+def _texts(rendered: Rendered, pair: Pair) -> tuple[str, str]:
+    """What each side is held against."""
+    if pair.edit == "generate":
+        return "", pair.target_text
+    return labelled(rendered.scene, pair.before), labelled(rendered.scene, pair.after)
 
 
 def _words(rendered: Rendered, pair: Pair) -> tuple[str, str]:

@@ -19,7 +19,9 @@ class Soundscapes:
         self.codes, self.files = np.append(codes, -2), np.append(files, -2)  # of all clips, so that row -1, none, has -2
         self.clashes = clashes
         self.backgrounds = rows[rows["role"] == "background"]
-        self.events = rows[(rows["role"] == "event") & (rows["code"] >= 0)]
+        self.events = rows[(rows["role"].isin(("event", "utterance"))) & rows["event"] & (rows["code"] >= 0)]
+        self.grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64)) if len(self.backgrounds) else None
+        self.said = (self.events["role"] == "utterance").to_numpy()
         counts = self.events["code"].value_counts()
         self.labels = np.sort(counts.index.to_numpy())
         if len(self.labels):
@@ -34,43 +36,50 @@ class Soundscapes:
     def most(self, edit: str) -> int:
         """Pairs of an edit that can be made, at most."""
         enough = len(self.backgrounds) and len(np.union1d(self.labels, self.backgrounds["code"])) > (2 if edit in INSTEAD else 1)
-        return ROUNDS * len(self.events) if enough and len(self.labels) > (edit in INSTEAD) else 0
+        return min(ROUNDS * len(self.events), EDITED * ROUNDS * len(self.backgrounds)) if enough and len(self.labels) > (edit in INSTEAD) else 0
 
     def lane(self, lane: int, count: int) -> Lane:
         """Scenes that give at least `count` pairs of an edit, if there are as many."""
         keys = self.events["key"].to_numpy(np.uint64)
         weight = 1 / np.sqrt(self.events.groupby("code")["code"].transform("size").to_numpy(float))
         rounds = min(ROUNDS, -(-count // len(keys)))
-        anchors, scenes, level = [], [], []
+        rows, scenes, level = [], [], []
+        used = np.zeros(len(self.codes), int)
         for n in range(rounds):
             order = np.argsort(-np.log(uniform(self.seed, key("round", lane), n, keys)) / weight, kind="stable")
-            anchors.append(order)
+            order = order[used[self.events.index.to_numpy()[order]] < ROUNDS]
             scenes.append(mix(self.seed, key("soundscape", lane), n, keys[order]))
+            rows.append(self._fill(scenes[-1], order, used))
             level += [n] * len(order)
-        scenes, anchors = np.concatenate(scenes), np.concatenate(anchors)
-        rows = self._fill(scenes, anchors)
+        scenes, rows = np.concatenate(scenes), np.concatenate(rows)
         return _emit(scenes, rows, self._twice(rows), level, count)
 
-    def _fill(self, scenes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-        """The clips of each scene: background, anchor, up to three more events, all of different labels; last, in some, another of the anchor's label."""
+    def _fill(self, scenes: np.ndarray, anchors: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """The clips of each scene: background, anchor, up to three more events, all of different labels; last, in some, another of the anchor's label.
+
+        Args:
+            used: of each clip, in how many scenes it stands; counted on here. None comes to stand in more than ROUNDS.
+        """
         rows = np.full((len(scenes), 6), -1)
         rows[:, 1] = self.events.index.to_numpy()[anchors]
         codes = np.full((len(scenes), 5), -2)
         codes[:, 1] = self.events["code"].to_numpy()[anchors]
         files, grounds_files = self.events["file"].to_numpy()[anchors], self.backgrounds["file"].to_numpy()
         events = np.searchsorted(np.cumsum(self.scenes.events)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
-        grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64))
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows[:, 0] < 0)
-            at = grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
+            at = self.grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
             code = self.backgrounds["code"].to_numpy()[at]
             good = self._clear(code, codes[open_, 1:2]) & (grounds_files[at] != files[open_])  # a background may hold its own recording's events
-            rows[open_[good], 0], codes[open_[good], 0] = self.backgrounds.index.to_numpy()[at[good]], code[good]
+            found = self.backgrounds.index.to_numpy()[at]
+            good[good] = _within(found[good], used)
+            rows[open_[good], 0], codes[open_[good], 0] = found[good], code[good]
+        used[rows[rows[:, 0] >= 0, 1]] += 1
         for column in (2, 3, 4):
             wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
-            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], self.files[rows[wanting, 0]], column)
+            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], self.files[rows[wanting, 0]], column, used)
         wanting = np.flatnonzero((uniform(self.seed, key("repeats"), scenes) < self.scenes.repeats) & (rows[:, 0] >= 0))
-        rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], self.files[rows[wanting, 0]])
+        rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], self.files[rows[wanting, 0]], used)
         return rows
 
     def _clear(self, codes: np.ndarray, taken: np.ndarray) -> np.ndarray:
@@ -81,7 +90,7 @@ class Soundscapes:
         """Whether the label of a scene's anchor is that of its last clip too."""
         return (self.codes[rows] == self.codes[rows[:, 1], None]).sum(axis=1) > 1
 
-    def _again(self, scenes: np.ndarray, anchors: np.ndarray, avoid: np.ndarray) -> np.ndarray:
+    def _again(self, scenes: np.ndarray, anchors: np.ndarray, avoid: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Another clip of each anchor's label, that finds room before or after it; -1 where none was found."""
         label, rows = np.searchsorted(self.labels, self.events["code"].to_numpy()[anchors]), np.full(len(scenes), -1)
         lengths, files = self.events["duration"].to_numpy(), self.events["file"].to_numpy()
@@ -89,11 +98,18 @@ class Soundscapes:
             open_ = np.flatnonzero(rows < 0)
             clip = self.by_clip.pick(label[open_], mix(self.seed, key("again"), scenes[open_], attempt))
             good = (clip != anchors[open_]) & (files[clip] != avoid[open_]) & (lengths[clip] + lengths[anchors[open_]] + PAUSE <= self.seconds)
-            rows[open_[good]] = self.events.index.to_numpy()[clip[good]]
+            found = self.events.index.to_numpy()[clip]
+            good[good] = _within(found[good], used)
+            rows[open_[good]] = found[good]
         return rows
 
-    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int, least: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """An event of a label that is not taken, and of another file than the background's, for each scene; at least so many s long, if that is asked.
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int, used: np.ndarray | None = None,
+               least: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """An event of a label that is not taken, and of another file than the background's, for each scene.
+
+        Args:
+            used: as of `_fill`; None: it is not to stand in the scene.
+            least: s that it is long, at least, and nothing that is said; None: of any length.
 
         Returns:
             Rows and label codes, -1 and -2 where none was found.
@@ -109,10 +125,20 @@ class Soundscapes:
             clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
             apart = self.events["file"].to_numpy()[clip] != avoid[open_]
             if least is not None:
-                apart &= self.events["duration"].to_numpy()[clip] >= least[open_]
-            open_, label, clip = open_[apart], label[apart], clip[apart]
-            rows[open_], codes[open_] = self.events.index.to_numpy()[clip], self.labels[label]
+                apart &= (self.events["duration"].to_numpy()[clip] >= least[open_]) & ~self.said[clip]
+            found = self.events.index.to_numpy()[clip]
+            if used is not None:
+                apart[apart] = _within(found[apart], used)
+            rows[open_[apart]], codes[open_[apart]] = found[apart], self.labels[label[apart]]
         return rows, codes
+
+    def lasting(self, rows: np.ndarray) -> np.ndarray:
+        """How long events are, s; what is said lasts for ever, so that nothing takes on its loudness."""
+        return self.events["duration"].mask(self.said).reindex(rows).fillna(np.inf).to_numpy()
+
+    def followers(self, scenes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """For each scene of one event alone a clip of another label, and file, that lasts as long; -1 where none was found."""
+        return self._other(scenes, self.codes[rows][:, None], self.files[rows], 9, least=self.lasting(rows))[0]
 
     def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
         """For each pair a clip of a label that its scene has not; -1 where none was found, and where nobody knows what the background holds."""
@@ -133,10 +159,20 @@ class Soundscapes:
             scene, subject, other = scene[kept], subject[kept], other[kept]
         if edit in INSTEAD:
             drawn, clips = mix(lane.scenes[scene], key(edit), subject), lane.clips[scene]
-            least = self.events["duration"].reindex(clips[np.arange(len(clips)), subject]).to_numpy() if edit == "transfer" else None
-            other, _ = self._other(drawn, self.codes[clips], self.files[clips[:, 0]], 9, least)
+            least = self.lasting(clips[np.arange(len(clips)), subject]) if edit == "transfer" else None
+            other, _ = self._other(drawn, self.codes[clips], self.files[clips[:, 0]], 9, least=least)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
+
+
+def _within(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Which of some picks of clips, in order, are still within what a clip may be used; `used` is counted on."""
+    order = np.argsort(rows, kind="stable")
+    ranked = np.empty(len(rows), int)
+    ranked[order] = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
+    good = used[rows] + ranked < ROUNDS
+    np.add.at(used, rows[good], 1)
+    return good
 
 
 def _emit(scenes: np.ndarray, rows: np.ndarray, twice: np.ndarray, level: list[int], count: int) -> Lane:

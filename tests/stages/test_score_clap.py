@@ -238,7 +238,7 @@ def test_a_background_with_a_label_is_not_listened_to_by_itself():
 def test_what_is_made_of_silence_is_held_against_its_text_unless_it_speaks(role, heard):
     clip, flac = stored(tone("a bell", 1.0), role, "a bell")
     clip = replace(clip, transcript="we waited")
-    scene = solo.place(Scene("s", "solo", "train", RATE, 1, round(SECONDS * RATE)), clip, generator(1))
+    scene = solo.place(Scene("s", "solo", "train", RATE, 1, round(SECONDS * RATE)), clip, None, generator(1))
     rendered = render(scene, {clip.clip_id: clip}, lambda _: flac, generator(1, "loudness"))
     pair = Pair("generate-0", "s", "generate", "real", "real", "sound", "en", "train", 0)
     pair.before, pair.after, pair.edited = sides(scene, "generate", 0)

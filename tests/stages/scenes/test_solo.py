@@ -25,7 +25,7 @@ def made(role: str, seconds: float, scene_seconds: float = 3.0, seed: int = 0, *
     """A scene of noise, its pair, and the noise."""
     audio = (0.1 * np.random.default_rng(seed).standard_normal((1, round(seconds * RATE)))).astype(np.float32)
     clip, flac = store(measure(Clip("x.wav", 0.0, seconds, 0, "sound", "real", role=role, **known), audio, RATE), audio, RATE)
-    scene = solo.place(Scene("s", "solo", "train", RATE, 1, round(scene_seconds * RATE)), clip, generator(seed))
+    scene = solo.place(Scene("s", "solo", "train", RATE, 1, round(scene_seconds * RATE)), clip, None, generator(seed))
     rendered = render(scene, {clip.clip_id: clip}, lambda _: flac, generator(seed, "loudness"))
     pair = Pair("key", "s", "generate", "real", "real", "sound", "en", "train", 0)
     pair.before, pair.after, pair.edited = sides(scene, "generate", 0)
