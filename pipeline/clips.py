@@ -30,7 +30,7 @@ from stages.transcribe import transcribe
 TAR = "clips.tar"
 KINDS = {"separate": "separator", "diarize": "diarizer", "transcribe": "transcriber", "label": "labeler", "clap": "scorer"}  # the engine of a stage
 FENCED = 20  # utterances of a source and language, at least, for some to be out of the ordinary
-HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "fingerprint", "words", "turns")
+HIDDEN = ("tar", "offset", "size", "gain_db", "split", "source", "metadata", "piece", "part", "variant", "tier", "unit", "words", "turns")
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,7 @@ def gather(run: Storage, rejected: list[Clip]) -> pd.DataFrame:
     _fence(clips)
     clips["status"] = clips["reason"].isna().map({True: "ok", False: "rejected"})
     shown = clips.drop(columns=list(HIDDEN)).rename(columns={"uri": "file"})
+    shown["fingerprint"] = clips["fingerprint"].where(clips["status"] == "rejected", "")  # those kept have theirs in clips/clips.parquet
     write_table(run, "quality/clips.parquet", pa.Table.from_pandas(shown, preserve_index=False))
     return clips[(clips["clip_id"] != "") & (clips["role"] != EXCLUDED)].drop(columns="status")
 

@@ -20,10 +20,7 @@ def settle_duplicates(clips: pd.DataFrame) -> None:
     """
     excluded = (clips["role"] == EXCLUDED).to_numpy()
     prints = clips["fingerprint"].where((clips["clip_id"] != "") | excluded, "")
-    node, texts = pd.factorize(prints.mask(prints == ""))  # stems of one window have one fingerprint, as copies of one recording have
-    told = np.flatnonzero(node >= 0)
-    of_node = pd.DataFrame({"node": node[told], "file": np.where(excluded, -1, pd.factorize(clips["uri"])[0])[told]}).groupby("node")["file"].max()
-    same = np.array(alike(list(texts), of_node.to_numpy()), int).reshape(-1, 2)
+    node, same = same_sounds(prints, np.where(excluded, -1, pd.factorize(clips["uri"])[0]))
     _keep_out(clips, excluded, node, same)
     sounding = clips[(clips["clip_id"] != "") & clips["reason"].isna()]
     first = sounding.groupby("clip_id")["uri"].transform("first")
@@ -31,7 +28,23 @@ def settle_duplicates(clips: pd.DataFrame) -> None:
     clips.loc[again, "reason"] = "the same sound as " + first[again].astype(str)
     doubled = clips["piece"].isin(clips.loc[again[clips.loc[again, "role"] == "stem"], "piece"]) & (clips["role"] == "stem") & clips["reason"].isna()
     clips.loc[doubled, "reason"] = "another stem of its recording is the same sound as one before"  # the rest would no longer sum to it
-    _tie(clips, node, same, len(texts))
+    _tie(clips, node, same)
+
+
+def same_sounds(prints: pd.Series, files: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which clips are the same sound, or part of the same, by their fingerprints; those of one file are not compared.
+
+    Args:
+        prints: a fingerprint each, "" where there is none.
+        files: (clips,) int.
+
+    Returns:
+        (clips,) int, each distinct fingerprint by a number, -1 for none; and (pairs, 2) of those numbers that are alike, the lower first.
+    """
+    node, texts = pd.factorize(prints.mask(prints == ""))  # stems of one window have one fingerprint, as copies of one recording have
+    told = np.flatnonzero(node >= 0)
+    of_node = pd.DataFrame({"node": node[told], "file": files[told]}).groupby("node")["file"].max()
+    return node, np.array(alike(list(texts), of_node.to_numpy()), int).reshape(-1, 2)
 
 
 def _keep_out(clips: pd.DataFrame, excluded: np.ndarray, node: np.ndarray, same: np.ndarray) -> None:
@@ -48,9 +61,9 @@ def _keep_out(clips: pd.DataFrame, excluded: np.ndarray, node: np.ndarray, same:
         clips.loc[row, "reason"] = f"exclude names it: the same sound as {meant[clips.loc[row, 'uri']]}"
 
 
-def _tie(clips: pd.DataFrame, node: np.ndarray, same: np.ndarray, nodes: int) -> None:
+def _tie(clips: pd.DataFrame, node: np.ndarray, same: np.ndarray) -> None:
     """Give clips of several recordings that are alike one unit."""
-    told = np.flatnonzero((node >= 0) & clips["reason"].isna().to_numpy())
+    nodes, told = node.max(initial=-1) + 1, np.flatnonzero((node >= 0) & clips["reason"].isna().to_numpy())
     edges = np.concatenate([np.stack([told + nodes, node[told]], axis=1), same])
     graph = coo_matrix((np.ones(len(edges), np.int8), tuple(edges.T)), shape=(nodes + len(clips),) * 2)
     group = connected_components(graph, directed=False)[1][nodes:][told]

@@ -75,7 +75,8 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
                 found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
                 for edit, count in counts.items():
                     if len(made[edit][0]) < count:
-                        _lack(edit, len(made[edit][0]), count, split, f"{maker.holds()}, too few to stand in {ROUNDS} scenes each, or to be told apart", config, lacking)
+                        holds = f"{maker.holds()}, too few to stand in {ROUNDS} scenes each, or to be told apart"
+                        _lack(edit, len(made[edit][0]), count, split, holds, config, lacking)
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
 
 

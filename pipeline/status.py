@@ -89,7 +89,7 @@ def planned(config: Config, root: str) -> str:
     lines = [f"  {'edit':18}" + "".join(f"{split:>9}" for split in config.splits)]
     lines += [f"  {edit:18}" + "".join(f"{counts.get((edit, split), 0):>9}" for split in config.splits) for edit in config.wanted]
     lines.append(f"  {total} pairs in about {shards} shards, about {size / 1e9:.2f} GB of FLAC at most")
-    lines += [f"  {line}" for line in shares(table, clips, labels)] if exact else []
+    lines += [f"  {line}" for line in shares(table, clips, labels, config.scenes)] if exact else []
     lines.append("  exact: the run's clips were read" if exact else "  at most: there are no clips of this configuration yet, so this is what it asks for")
     return "\n".join([*lines, *(f"  left out: {line}" for line in lacking)])
 

@@ -5,6 +5,7 @@ import json
 import sys
 import tarfile
 from collections.abc import Iterator
+from math import sqrt
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,16 @@ from manifests.chance import key
 from manifests.clip import Clip
 from manifests.errors import Rejected
 from manifests.pair import QualityRow
+from manifests.scene import MIXED
 from manifests.storage import Storage
 from manifests.tables import read_table, records_of
 from pipeline import commit
 from pipeline.check_pair import check_pair
+from pipeline.check_tables import check_tables
 from pipeline.clips import tar_name
 from pipeline.pairs import REJECTED, REJECTED_TAR, TAR, read_clip
 from pipeline.rooms import NAME as ROOMS
 from pipeline.rooms import read_rooms
-from pipeline.split import of_several_voices
 from pipeline.status import open_run
 from stages.filter import Rule, first_broken
 
@@ -35,6 +37,7 @@ SAMPLE_TYPES = {
     "target_text": str, "edit_start": float, "edit_end": float, "edit_spans": list, "n_events": int, "clips": list,
     "gain_db": float, "params": str, "scores": str,
 }  # KEY.json
+QUIET = ("background", "rest")  # roles of stems that are no events
 
 
 def verify(root: str, count: int) -> list[str]:
@@ -53,27 +56,28 @@ def verify(root: str, count: int) -> list[str]:
     if facts["state"] != "done":
         return [f"run.json: the run is {facts['state']}, not done"]
     try:
-        table = read_table(run, "quality/pairs.parquet")
-        plan = read_table(run, "plan.parquet", ["pair_id"]).to_pandas()
-        clips = {clip.clip_id: clip for clip in records_of(read_table(run, "clips/clips.parquet"), Clip)}
+        table, clip_table = read_table(run, "quality/pairs.parquet"), read_table(run, "clips/clips.parquet")
+        plan = read_table(run, "plan.parquet", ["pair_id", "scene_id", "kind", "edit", "noop", "clip_ids"])
+        rows, clips = table.to_pandas(), {clip.clip_id: clip for clip in records_of(clip_table, Clip)}
         index = run.read_json("shards/index.json")
         made = facts["configuration"]
         rooms = read_rooms(run.root, made["seed"], made["audio"]["sample_rate"]) if run.exists(ROOMS) else []
-    except (OSError, ValueError) as error:
+        faults = [*check_tables(run, facts, rows, plan, clip_table.to_pandas()), *_files(run, index, bool(facts["clips_of"]))]
+    except (OSError, ValueError, KeyError) as error:  # KeyError: of a column
         return [f"a table or the rooms of the run cannot be read: {error}"]
-    rows = table.to_pandas()
-    faults = [*_tables(rows, plan), *_splits(clips), *_files(run, index, bool(facts["clips_of"]))]
     known = rows.drop_duplicates("pair_id").set_index("pair_id")
     known["stands"] = known["split"].where(known["kept"], "").mask(known.index.isin(_stored(table, facts["configuration"]["filters"])), REJECTED)
     stored = known.index[known["stands"] != ""]
     chosen = set(sorted(stored, key=lambda pair: key("verify", pair))[:count])
     seen: dict[str, str] = {}
+    inside: dict[str, list[bool]] = {}
     siblings = known.groupby(["part", "stands"]).groups  # a part's pairs, which are whole scenes, are one shard, and what is rejected of them another
     for shard in tqdm(index, desc="shards", unit=" shard", file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 10):
         try:
-            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get((shard["part"], shard["split"]), []), clips, seen, chosen, rooms)
+            faults += _shard(run, shard, facts["identity"][:8], known, siblings.get((shard["part"], shard["split"]), []), clips, seen, inside, chosen, rooms)
         except (OSError, tarfile.TarError) as error:
             faults.append(f"{shard['name']}: cannot be read: {error}")
+    faults += _rooms(inside, len(set(plan["scene_id"].filter(pc.equal(plan["kind"], "soundscape")).to_pylist())), made["scenes"]["rooms"])
     missing = known.loc[sorted(set(stored) - set(seen)), "kept"]
     return faults + [f"pair {pair}: {'kept' if kept else 'rejected by a rule'} by quality/pairs.parquet, but in no shard" for pair, kept in missing.items()]
 
@@ -84,30 +88,6 @@ def _stored(table: pa.Table, filters: dict) -> list[str]:
         return []
     rules, rejected = [Rule(**rule) for rule in filters["rules"]], records_of(table.filter(pc.invert(table["kept"])), QualityRow)
     return [pair.pair_id for pair in rejected if pair.reason and pair.reason == first_broken(pair, rules)]
-
-
-def _tables(rows: pd.DataFrame, plan: pd.DataFrame) -> Iterator[str]:
-    for pair in sorted(set(plan["pair_id"]) ^ set(rows["pair_id"])):
-        yield f"pair {pair}: has no row in {'quality/pairs.parquet' if pair in set(plan['pair_id']) else 'plan.parquet'}"
-    for pair in rows.loc[rows["pair_id"].duplicated(), "pair_id"]:
-        yield f"pair {pair}: has two rows in quality/pairs.parquet"
-    for pair in rows.loc[rows["kept"] & rows["reason"].notna(), "pair_id"]:
-        yield f"pair {pair}: kept, with a reason for its rejection"
-    for pair in rows.loc[~rows["kept"] & rows["reason"].isna(), "pair_id"]:
-        yield f"pair {pair}: rejected without a reason"
-
-
-def _splits(clips: dict[str, Clip]) -> Iterator[str]:
-    """A file, a group or a speaker on two sides of the split."""
-    sides: dict[tuple[str, str], set[str]] = {}
-    several = of_several_voices(pd.DataFrame({name: [getattr(clip, name) for clip in clips.values()] for name in ("uri", "speaker")}))
-    for clip, voices in zip(clips.values(), several):
-        for what, name in (("recording", clip.uri), ("group", clip.group), ("speaker", clip.speaker if voices else "")):
-            if name:
-                sides.setdefault((what, name), set()).add(clip.split)
-    for (what, name), splits in sides.items():
-        if len(splits) > 1:
-            yield f"{what} {name}: stands on both sides of the split, in {' and '.join(sorted(splits))}"
 
 
 def _files(run: Storage, index: list[dict], foreign_clips: bool) -> Iterator[str]:
@@ -135,7 +115,7 @@ def _same_bytes(run: Storage, name: str, sha256: str) -> Iterator[str]:
 
 
 def _shard(run: Storage, shard: dict, run8: str, known: pd.DataFrame, expected: list[str], clips: dict[str, Clip], seen: dict[str, str],
-           chosen: set[str], rooms: list[np.ndarray]) -> Iterator[str]:
+           inside: dict[str, list[bool]], chosen: set[str], rooms: list[np.ndarray]) -> Iterator[str]:
     samples: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(run.read(shard["name"]))) as tar:
         for member in tar:
@@ -156,6 +136,8 @@ def _shard(run: Storage, shard: dict, run8: str, known: pd.DataFrame, expected: 
         try:
             said = json.loads(files["json"])
             faults = list(_said(pair, said, shard["split"], run8, known, clips))
+            if not faults and (recipe := json.loads(said["params"]))["kind"] == "soundscape":
+                inside[said["scene_id"]] = [stem["room"] is not None for stem in recipe["stems"] if stem["role"] == "event"]  # all siblings have all events
             if not faults and gains.setdefault(said["scene_id"], said["gain_db"]) != said["gain_db"]:
                 faults = [f"its gain is {said['gain_db']} dB, that of its siblings {gains[said['scene_id']]} dB"]
             if not faults and pair in chosen:
@@ -182,12 +164,25 @@ def _said(pair: str, said: dict, split: str, run8: str, known: pd.DataFrame, cli
     if row["stands"] != split:
         why = "" if row["kept"] else f", since it was rejected ({row['reason']})"
         yield f"is in a shard of split {split}, but belongs in {'one of split ' + row['stands'] if row['stands'] else 'none'}{why}"
-    for name in ("scene_id", "edit", "split", "instruction", "label", "tier"):
+    for name in ("scene_id", "edit", "split", "instruction", "label", "tier", "n_events"):
         if row[name] != said[name]:
             yield f"its {name} is '{said[name]}', quality/pairs.parquet says '{row[name]}'"
+    stems = [stem for stem in json.loads(said["params"])["stems"] if stem["role"] in MIXED and stem["role"] not in QUIET]
+    events = len({stem["label"] if stem["role"] == "voice" else n for n, stem in enumerate(stems)})  # a speaker's turns are one
+    if events != said["n_events"]:
+        yield f"its n_events is {said['n_events']}, its params hold {events}"
     for clip in said["clips"]:
         if clip["id"] not in clips:
             yield f"its clip {clip['id']} is not in clips/clips.parquet"
         elif clips[clip["id"]].split != said["split"]:
             yield f"its clip {clip['id']} is of split {clips[clip['id']].split}, the pair of {said['split']}"
 
+
+def _rooms(inside: dict[str, list[bool]], planned: int, asked: float) -> Iterator[str]:
+    """Whether as many events of soundscapes sound in rooms as were asked for, but for chance and for the scenes, of those planned, that are not stored."""
+    events = [room for scene in inside.values() for room in scene]
+    if not events:
+        return
+    share, chance = sum(events) / len(events), 4 * sqrt(asked * (1 - asked) / len(events)) + 0.01
+    if abs(share - asked) > chance + max(0.0, 1 - len(inside) / max(1, planned)):
+        yield f"rooms: {share:.1%} of {len(events)} events of soundscapes sound in one, scenes.rooms asks for {asked:.1%}"

@@ -68,6 +68,7 @@ def test_half_of_the_transfers_are_of_a_sound_alone(run):
         assert one["label"] != other["label"] and facts["instruction"] == f"Change the sound of '{one['label']}' to '{other['label']}'."
         inside = slice(one["onset"], one["onset"] + one["length"])
         assert not np.delete(source, np.r_[inside]).any() and not np.delete(target, np.r_[inside]).any() and np.abs(target[inside]).max() > 0.01
-        levels = [10 * np.log10(np.maximum(np.square(side[inside][: one["length"] // 400 * 400].reshape(-1, 400)).mean(axis=1), 1e-9)) for side in (source, target)]
+        frames = [side[inside][: one["length"] // 400 * 400].reshape(-1, 400) for side in (source, target)]
+        levels = [10 * np.log10(np.maximum(np.square(frame).mean(axis=1), 1e-9)) for frame in frames]
         assert np.corrcoef(*levels)[0, 1] > 0.8  # as loud at each time
         assert facts["n_events"] == 1 and facts["branch"] == "synthetic"
