@@ -198,7 +198,7 @@ def plan_a_million(options: argparse.Namespace) -> None:
     clips = pd.DataFrame({
         "clip_id": [f"{i:016x}" for i in ids], "key": ids, "uri": [f"{i}.flac" for i in index], "role": np.where(index % 10 == 0, "background", "event"),
         "label": [f"ground {i % 37}" if i % 10 == 0 else f"label {i % 400}" for i in index], "piece": "", "part": "", "variant": 0, "caption": "", "group": "",
-        "speaker": "", "source": 0, "editable": 0, "leak_db": None, "duration": 30.0, "lufs": -20.0, "noise_floor_db": -60.0})
+        "speaker": "", "source": 0, "editable": 0, "leak_db": None, "duration": 30.0, "lufs": -20.0, "noise_floor_db": -60.0, "bandwidth_hz": 8000.0})
     config = Config.model_validate({"seed": 1, "sources": [{"kind": "soundfont"}], "edits": dict.fromkeys(("add", "remove", "extract", "replace"), 250_000)})
     plans = []
     for table in (clips.iloc[:-1], clips):

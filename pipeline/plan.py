@@ -41,7 +41,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
 
     Args:
         clips: kept clips; columns clip_id, key (uint64 of it), uri, role, label, caption, split, piece, part, variant, speaker, editable, leak_db,
-            clap_label, duration, lufs, noise_floor_db.
+            clap_label, duration, lufs, noise_floor_db, bandwidth_hz.
         run8: what every pair's id starts with.
         lacking: gets a line for each edit and split that had to be left out, if the configuration allows that.
         labels: what labels mean: none that could be taken for another stands beside it in a scene.
@@ -58,7 +58,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
     for split in config.splits:
         rows = clips[clips["split"] == split]
         makers = {
-            "soundscape": Soundscapes(rows, clips["code"].to_numpy(), clips["file"].to_numpy(), clashes, config), "piece": Pieces(rows, clashes, config.seed),
+            "soundscape": Soundscapes(rows, clips, clashes, config), "piece": Pieces(rows, clashes, config.seed),
             "separated": Recordings(rows, config.seed, config.audio.seconds, config.clips.clap_label),
             "remix": Remixes(rows, config.seed, config.clips.clap_label),
             "utterance": Utterances(rows, config.seed), "conversation": Conversations(rows, config.seed),
@@ -75,7 +75,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
                 found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
                 for edit, count in counts.items():
                     if len(made[edit][0]) < count:
-                        holds = f"{maker.holds()}, too few to stand in {ROUNDS} scenes each, or to be told apart"
+                        holds = f"{maker.holds()}, too few that go together, in at most {ROUNDS} scenes each"
                         _lack(edit, len(made[edit][0]), count, split, holds, config, lacking)
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
 

@@ -26,6 +26,7 @@ class Gates:
     event_seconds: tuple[float, float] = (0.5, 6.0)  # active time of an event
     background_active: float = 0.9  # share of a background that is active, at least
     floor_db: float = 20.0  # an event's noise floor lies this far under its activity, at least
+    bandwidth: float = 0.5  # of an event, over its background's, at least: a dull sound in a bright scene would be the cue
     dc_offset: float = 0.01
     clip_ratio: float = 0.001
     stem_lu: float = 30.0  # LU that a stem may lie under its recording; one further under is but what leaks into a stem that is not there
@@ -42,6 +43,8 @@ class Gates:
             low, high = getattr(self, name)
             if not 0 < low < high:
                 raise ValueError(f"{name} goes from {low:g} to {high:g}; write the shorter first")
+        if not self.bandwidth >= 0:
+            raise ValueError(f"bandwidth is {self.bandwidth:g}; write how much of its background's an event has, at least 0")
         if not self.stem_lu > 0:
             raise ValueError(f"stem_lu is {self.stem_lu:g}; write LU under the recording, more than 0")
         if self.clap_label is not None and not -1 <= self.clap_label <= 1:

@@ -12,11 +12,19 @@ INSTEAD = ("replace", "transfer")  # edits that put another sound in the place o
 
 
 class Soundscapes:
-    """Scenes of a background and events, of one split's clips."""
+    """Scenes of a background and events, of one split's clips.
 
-    def __init__(self, rows: pd.DataFrame, codes: np.ndarray, files: np.ndarray, clashes: np.ndarray, config: Config):
+    Args:
+        rows: the split's.
+        clips: all of the run's, by their rows.
+        clashes: see `clashing`.
+    """
+
+    def __init__(self, rows: pd.DataFrame, clips: pd.DataFrame, clashes: np.ndarray, config: Config):
         self.seed, self.scenes, self.seconds = config.seed, config.scenes, config.audio.seconds
-        self.codes, self.files = np.append(codes, -2), np.append(files, -2)  # of all clips, so that row -1, none, has -2
+        self.codes, self.files = np.append(clips["code"], -2), np.append(clips["file"], -2)  # row -1, none, has -2
+        self.least_hz = np.append(config.clips.bandwidth * clips["bandwidth_hz"].astype(float).fillna(0), 0)  # that an event over it reaches
+        self.hz = self.least_hz / max(config.clips.bandwidth, 1e-9)
         self.clashes = clashes
         self.backgrounds = rows[rows["role"] == "background"]
         self.events = rows[(rows["role"].isin(("event", "utterance"))) & rows["event"] & (rows["code"] >= 0)]
@@ -64,23 +72,26 @@ class Soundscapes:
         rows[:, 1] = self.events.index.to_numpy()[anchors]
         codes = np.full((len(scenes), 5), -2)
         codes[:, 1] = self.events["code"].to_numpy()[anchors]
-        files, grounds_files = self.events["file"].to_numpy()[anchors], self.backgrounds["file"].to_numpy()
         events = np.searchsorted(np.cumsum(self.scenes.events)[:-1], uniform(self.seed, key("events"), scenes), side="right") + 1
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows[:, 0] < 0)
             at = self.grounds.pick(np.zeros(len(open_), int), mix(self.seed, key("background"), scenes[open_], attempt))
             code = self.backgrounds["code"].to_numpy()[at]
-            good = self._clear(code, codes[open_, 1:2]) & (grounds_files[at] != files[open_])  # a background may hold its own recording's events
             found = self.backgrounds.index.to_numpy()[at]
+            good = self._clear(code, codes[open_, 1:2]) & self._fits(rows[open_, 1], found)
             good[good] = _within(found[good], used)
             rows[open_[good], 0], codes[open_[good], 0] = found[good], code[good]
         used[rows[rows[:, 0] >= 0, 1]] += 1
         for column in (2, 3, 4):
             wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
-            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], self.files[rows[wanting, 0]], column, used)
+            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], rows[wanting, 0], column, used)
         wanting = np.flatnonzero((uniform(self.seed, key("repeats"), scenes) < self.scenes.repeats) & (rows[:, 0] >= 0))
-        rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], self.files[rows[wanting, 0]], used)
+        rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], rows[wanting, 0], used)
         return rows
+
+    def _fits(self, events: np.ndarray, grounds: np.ndarray) -> np.ndarray:
+        """Which events can lie over backgrounds, by rows: not over their own recording, which may hold them, nor duller than it by more than the gate."""
+        return (self.files[events] != self.files[grounds]) & (self.hz[events] >= self.least_hz[grounds])
 
     def _clear(self, codes: np.ndarray, taken: np.ndarray) -> np.ndarray:
         """Whether no label of taken (scenes, labels) could be meant by that of codes (scenes,), or the other way round."""
@@ -90,24 +101,25 @@ class Soundscapes:
         """Whether the label of a scene's anchor is that of its last clip too."""
         return (self.codes[rows] == self.codes[rows[:, 1], None]).sum(axis=1) > 1
 
-    def _again(self, scenes: np.ndarray, anchors: np.ndarray, avoid: np.ndarray, used: np.ndarray) -> np.ndarray:
+    def _again(self, scenes: np.ndarray, anchors: np.ndarray, grounds: np.ndarray, used: np.ndarray) -> np.ndarray:
         """Another clip of each anchor's label, that finds room before or after it; -1 where none was found."""
         label, rows = np.searchsorted(self.labels, self.events["code"].to_numpy()[anchors]), np.full(len(scenes), -1)
-        lengths, files = self.events["duration"].to_numpy(), self.events["file"].to_numpy()
+        lengths = self.events["duration"].to_numpy()
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows < 0)
             clip = self.by_clip.pick(label[open_], mix(self.seed, key("again"), scenes[open_], attempt))
-            good = (clip != anchors[open_]) & (files[clip] != avoid[open_]) & (lengths[clip] + lengths[anchors[open_]] + PAUSE <= self.seconds)
             found = self.events.index.to_numpy()[clip]
+            good = (clip != anchors[open_]) & self._fits(found, grounds[open_]) & (lengths[clip] + lengths[anchors[open_]] + PAUSE <= self.seconds)
             good[good] = _within(found[good], used)
             rows[open_[good]] = found[good]
         return rows
 
-    def _other(self, scenes: np.ndarray, taken: np.ndarray, avoid: np.ndarray, slot: int, used: np.ndarray | None = None,
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, grounds: np.ndarray, slot: int, used: np.ndarray | None = None,
                least: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """An event of a label that is not taken, and of another file than the background's, for each scene.
+        """An event of a label that is not taken, for each scene.
 
         Args:
+            grounds: its background, which the event fits; -1: it has none.
             used: as of `_fill`; None: it is not to stand in the scene.
             least: s that it is long, at least, and nothing that is said; None: of any length.
 
@@ -123,10 +135,10 @@ class Soundscapes:
             good = self._clear(self.labels[label], taken[open_])
             open_, label = open_[good], label[good]
             clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
-            apart = self.events["file"].to_numpy()[clip] != avoid[open_]
+            found = self.events.index.to_numpy()[clip]
+            apart = self._fits(found, grounds[open_])
             if least is not None:
                 apart &= (self.events["duration"].to_numpy()[clip] >= least[open_]) & ~self.said[clip]
-            found = self.events.index.to_numpy()[clip]
             if used is not None:
                 apart[apart] = _within(found[apart], used)
             rows[open_[apart]], codes[open_[apart]] = found[apart], self.labels[label[apart]]
@@ -137,13 +149,13 @@ class Soundscapes:
         return self.events["duration"].mask(self.said).reindex(rows).fillna(np.inf).to_numpy()
 
     def followers(self, scenes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """For each scene of one event alone a clip of another label, and file, that lasts as long; -1 where none was found."""
-        return self._other(scenes, self.codes[rows][:, None], self.files[rows], 9, least=self.lasting(rows))[0]
+        """For each scene of one event alone a clip of another label that lasts as long; -1 where none was found."""
+        return self._other(scenes, self.codes[rows][:, None], np.full(len(rows), -1), 9, least=self.lasting(rows))[0]
 
     def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
         """For each pair a clip of a label that its scene has not; -1 where none was found, and where nobody knows what the background holds."""
         drawn = mix(lane.scenes[scene], key("absent"), subject)
-        found = self._other(drawn, self.codes[lane.clips[scene]], self.files[lane.clips[scene, 0]], 9)[0]
+        found = self._other(drawn, self.codes[lane.clips[scene]], lane.clips[scene, 0], 9)[0]
         return np.where(self.codes[lane.clips[scene, 0]] < 0, -1, found)
 
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +172,7 @@ class Soundscapes:
         if edit in INSTEAD:
             drawn, clips = mix(lane.scenes[scene], key(edit), subject), lane.clips[scene]
             least = self.lasting(clips[np.arange(len(clips)), subject]) if edit == "transfer" else None
-            other, _ = self._other(drawn, self.codes[clips], self.files[clips[:, 0]], 9, least=least)
+            other, _ = self._other(drawn, self.codes[clips], clips[:, 0], 9, least=least)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
 

@@ -25,7 +25,7 @@ def clips(events: int, labels: int, backgrounds: int, pieces: int = 0, first: in
     table = pd.DataFrame(rows, columns=["role", "label", "piece", "part", "variant"])
     table["clip_id"] = [f"{key:016x}" for key in mix(99, np.arange(first, first + len(table)))]
     table["uri"] = table["piece"].where(table["piece"] != "", table["clip_id"])
-    return table.assign(caption="", group="", speaker="", source=0, editable=0, leak_db=None, lufs=-20.0, noise_floor_db=-60.0,
+    return table.assign(caption="", group="", speaker="", source=0, editable=0, leak_db=None, lufs=-20.0, noise_floor_db=-60.0, bandwidth_hz=4000.0,
                         duration=np.where(table["role"] == "event", 1.0 + np.arange(len(table)) % 5, 30.0))
 
 
@@ -218,6 +218,23 @@ def test_a_fifth_of_the_scenes_hear_a_label_twice_and_are_about_both_and_about_o
     assert all(row.edited != row.clip_ids[1] for row in twice[last[twice.index]].itertuples())
 
 
+def test_no_event_is_much_duller_than_its_background():
+    table = clips(240, 12, 30)
+    bands = np.where(np.arange(len(table)) % 3 == 0, 900.0, np.where(np.arange(len(table)) % 3 == 1, 2500.0, 7000.0))
+    table = table.assign(duration=2.0, bandwidth_hz=bands)
+    known = table.set_index("clip_id")["bandwidth_hz"]
+
+    def dullest(**changes) -> float:
+        rows = planned(table, config(edits={"remove": 200, "replace": 100, "transfer": 50}, split={"train": 1, "val": 0, "test": 0}, **changes))
+        rows = rows[rows["kind"] == "soundscape"]
+        heard = [(known[ids[0]], min([known[clip] for clip in ids[1:]] + ([known[other]] if other and not noop else [])))
+                 for ids, other, noop in zip(rows["clip_ids"], rows["other"], rows["noop"])]
+        assert {900.0, 2500.0, 7000.0} == {ground for ground, _ in heard}
+        return min(event / ground for ground, event in heard)
+
+    assert dullest() >= 0.5 and dullest(clips={"bandwidth": 0}) < 0.2
+
+
 @pytest.mark.parametrize("backgrounds, count", [(30, 1500), (4, 600), (60, 600)])
 def test_no_clip_stands_in_more_than_fifty_scenes_of_an_edit(backgrounds, count):
     table = clips(30, 10, backgrounds).assign(duration=2.0)
@@ -227,7 +244,7 @@ def test_no_clip_stands_in_more_than_fifty_scenes_of_an_edit(backgrounds, count)
     assert scenes.max() <= 50
     made = rows.groupby("edit").size()
     assert all((made[edit] < count) == any(f"'{edit}'" in line for line in lacking) for edit in made.index)
-    assert backgrounds != 4 or (made["remove"] < count and any("to stand in 50 scenes each" in line for line in lacking))
+    assert backgrounds != 4 or (made["remove"] < count and any("in at most 50 scenes each" in line for line in lacking))
 
 
 def test_asking_for_more_changes_nothing_where_clips_are_used_up():
@@ -241,7 +258,8 @@ def test_what_is_said_is_an_event_where_it_has_a_label_and_is_as_short_and_clean
                          for n in range(60) for label, seconds, floor in (("woman speaking", 3.0, -60.0), ("", 3.0, -60.0), ("man speaking", 9.0, -60.0),
                                                                           ("child speaking", 3.0, -35.0))])
     said["clip_id"] = [f"{value:016x}" for value in mix(7, np.arange(len(said)))]
-    said = said.assign(uri=said["clip_id"], piece="", part="", variant=0, caption="", group="", source=1, editable=0, leak_db=None, lufs=-20.0)
+    said = said.assign(uri=said["clip_id"], piece="", part="", variant=0, caption="", group="", source=1, editable=0, leak_db=None, lufs=-20.0,
+                       bandwidth_hz=4000.0)
     table = pd.concat([clips(60, 6, 20), said], ignore_index=True)
     rows = planned(table, config(edits={"remove": 150, "replace": 60, "transfer": 60}))
     heard = [label for labels, kind in zip(rows["labels"], rows["kind"]) if kind == "soundscape" for label in labels]
