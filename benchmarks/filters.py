@@ -51,6 +51,7 @@ from pipeline import build, clips, pairs, plan
 from pipeline.check_pair import check_pair
 from pipeline.config import Config
 from pipeline.lanes.recordings import LEAK_DB
+from pipeline.rooms import make_rooms, read_rooms
 from pipeline.sources import clip_parts, list_sources, windows
 from pipeline.split import keys, with_splits
 from stages.engines import registry, soundfont
@@ -63,7 +64,7 @@ from stages.score_clap import score_clap
 from stages.separate import separate
 
 RATE, SECONDS = 44_100, 10.0
-KINDS = {"soundscape": "sound", "piece": "music", "separated": "separated", "remix": "separated", "utterance": "speech"}
+KINDS = {"soundscape": "sound", "solo": "sound", "piece": "music", "separated": "separated", "remix": "separated", "utterance": "speech"}
 LEAK, LOUDER = 10 ** (-10 / 20), 10 ** (18 / 20)
 SENTENCES = pathlib.Path(__file__).parent.parent / "configs" / "speech.csv"
 MATCH = {"clap_gain", "wer_source", "asr_choice"}  # scores of text and audio
@@ -88,7 +89,8 @@ Found = defaultdict[tuple[str, str], Counter]  # by defect ("": none) and kind: 
 def take(found: Found, defect: str, pair: Pair, work: pairs.PairWork, known: dict[str, Clip], read: Callable[[Clip], bytes]) -> None:
     """Count a pair that was judged."""
     try:
-        faults = check_pair(pair.sample(), pair.source, pair.target, known, read)
+        rooms = read_rooms(work.run, work.seed, work.rate) if pair.params["kind"] == "soundscape" else []
+        faults = check_pair(pair.sample(), pair.source, pair.target, known, read, rooms)
     except ValueError as error:  # a score is no number: it could not be stored
         faults = [str(error)]
     tally = found[defect, KINDS[pair.params["kind"]]]
@@ -111,6 +113,7 @@ class Sounds:
             "scorers": {"clap": options.clap}, "split": {"train": 1.0, "val": 0.0, "test": 0.0}})
         self.run = Storage(str(folder / "run"))
         self.work = build.pair_work(self.config, self.run.root)
+        make_rooms(self.run, options.seed, RATE)
         listing = list_sources(self.config)
         for file in listing.files.values():
             file.seconds = file.seconds or probe(file.uri)[0]

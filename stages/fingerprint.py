@@ -34,8 +34,8 @@ def fingerprint(audio: np.ndarray, rate: int) -> str:
 
     "" where there are none: in silence, and where nothing changes.
     """
-    mono = audio.mean(axis=0)
-    mono = mono if rate == RATE else soxr.resample(mono, rate, RATE)
+    mono = audio[0] if len(audio) == 1 else audio.mean(axis=0)
+    mono = mono if rate == RATE else soxr.resample(mono, rate, RATE, quality="LQ")
     if len(mono) < FRAME:
         return ""
     frames = np.lib.stride_tricks.sliding_window_view(mono, FRAME)[::HOP] * np.hanning(FRAME).astype(np.float32)
@@ -43,14 +43,14 @@ def fingerprint(audio: np.ndarray, rate: int) -> str:
     first, second = (places.ravel() for places in np.broadcast_arrays(*np.ogrid[: len(at), 1 : 4 * PAIRS + 1]))
     first, second = first[first + second < len(at)], (first + second)[first + second < len(at)]
     gap = at[second] - at[first]
-    near = (gap > 2) & (gap <= REACH)
+    near = (gap > 2) & (gap <= REACH) & (at[first] < 2**16)
     first, second, gap = first[near], second[near], gap[near]
     nearest = np.arange(len(first)) - np.searchsorted(first, first) < PAIRS
     first, second, gap = first[nearest], second[nearest], gap[nearest]
-    marks = np.empty(len(first), _KIND)
-    marks["hash"] = mix(bins[first] << 16 | bins[second] << 8 | gap >> 1) >> np.uint64(32)  # a copy's frames may lie between: gaps are told by twos
-    marks["at"] = at[first]
-    marks = np.unique(marks[at[first] < 2**16])[: MARKS + int(MORE * len(mono) / RATE)]
+    hashes = mix(bins[first] << 16 | bins[second] << 8 | gap >> 1) >> np.uint64(32)  # a copy's frames may lie between: gaps are told by twos
+    told = np.unique(hashes << np.uint64(16) | at[first].astype(np.uint64))[: MARKS + int(MORE * len(mono) / RATE)]
+    marks = np.empty(len(told), _KIND)
+    marks["hash"], marks["at"] = told >> np.uint64(16), told & np.uint64(2**16 - 1)
     return base64.b64encode(marks.tobytes()).decode()
 
 
