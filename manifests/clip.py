@@ -43,7 +43,7 @@ class Clip:
     active_ratio: float | None = None
     dc_offset: float | None = None
     clip_ratio: float | None = None  # share of samples at full scale
-    bandwidth_hz: float | None = None  # 99 % of the energy lies under it
+    bandwidth_hz: float | None = None  # up to which it reaches, see stages.measure
     leak_db: float | None = None  # of a stem: what a second separation finds of it in the rest, over the stem itself
     separation_error_db: float | None = None  # of a stem: what its recording's stems leave over, under the recording
     fingerprint: str = ""  # of a recording, see stages.fingerprint

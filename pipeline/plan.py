@@ -75,7 +75,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
                 found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
                 for edit, count in counts.items():
                     if len(made[edit][0]) < count:
-                        holds = f"{maker.holds()}, too few that go together, in at most {ROUNDS} scenes each"
+                        holds = f"{maker.holds()}, too few that go together (labels told apart, clips.bandwidth), in at most {ROUNDS} scenes each"
                         _lack(edit, len(made[edit][0]), count, split, holds, config, lacking)
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
 

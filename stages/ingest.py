@@ -26,7 +26,7 @@ class Gates:
     event_seconds: tuple[float, float] = (0.5, 6.0)  # active time of an event
     background_active: float = 0.9  # share of a background that is active, at least
     floor_db: float = 20.0  # an event's noise floor lies this far under its activity, at least
-    bandwidth: float = 0.5  # of an event, over its background's, at least: a dull sound in a bright scene would be the cue
+    bandwidth: float = 0.5  # of an event, over its background's, at least: a telephone in a studio would be the cue
     dc_offset: float = 0.01
     clip_ratio: float = 0.001
     stem_lu: float = 30.0  # LU that a stem may lie under its recording; one further under is but what leaks into a stem that is not there

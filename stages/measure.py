@@ -9,6 +9,7 @@ from manifests.loudness import loudness, peak_dbfs
 
 FRAME = 0.025  # s, of the level that activity is read from
 QUIETEST = -80.0  # dBFS RMS: frames under it are never active
+REACH = 60.0  # dB under the loudest frequency: what is fainter is beyond a recording's bandwidth
 RANGE = 30.0  # dB: a frame is active within this of the loudest 0.2 s
 
 
@@ -51,9 +52,10 @@ def frame_levels(audio: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
 
 
 def bandwidth(audio: np.ndarray, rate: int) -> float:
-    """Frequency (Hz) under which 99 % of the energy lies, by averaged periodograms (Welch 1967) of at most 64 frames."""
+    """Frequency (Hz) up to which a recording reaches: the last whose level is within 60 dB of the loudest's, by averaged periodograms (Welch 1967) of at
+    most 64 frames. A deep sound in a full recording reaches up to where its noise does."""
     size = min(2048, audio.shape[1])
     frames = np.lib.stride_tricks.sliding_window_view(audio.mean(axis=0), size)
     frames = frames[:: max(1, -(-len(frames) // 64))] * np.hanning(size).astype(np.float32)
-    energy = np.cumsum((np.abs(np.fft.rfft(frames, axis=-1)) ** 2).sum(axis=0))
-    return float(np.searchsorted(energy, 0.99 * energy[-1]) * rate / size)
+    power = np.square(np.abs(np.fft.rfft(frames, axis=-1))).sum(axis=0)
+    return float(np.flatnonzero(power >= power.max() * 10 ** (-REACH / 10))[-1] * rate / size)

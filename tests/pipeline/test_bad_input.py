@@ -146,7 +146,7 @@ def test_an_edit_without_its_clips_is_left_out_where_that_is_allowed(mixed):
     left = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
     assert left and all("'speech_delete'" in line and "utterances" in line for line in left)
     pairs = pd.read_parquet(folder / "run/quality/pairs.parquet")
-    assert pairs.groupby("edit").size().to_dict() == PAIRS and pairs["kept"].sum() >= 10
+    assert pairs.groupby("edit").size().to_dict() == PAIRS and pairs["kept"].sum() >= 8
 
 
 def test_such_a_run_is_verified(mixed, audioedit_here):
@@ -171,7 +171,7 @@ def labelled(folder: pathlib.Path, sounds: pathlib.Path, events: int, background
 
 
 @pytest.mark.parametrize(("edits", "events", "backgrounds", "words"), [
-    ({"transfer": 3}, 1, 1, ["'transfer'", "label"]),
+    ({"transfer": 3}, 1, 0, ["'transfer'", "label"]),
     ({"replace": 3}, 1, 1, ["'replace'", "label"]),
     ({"add": 3}, 1, 0, ["'add'", "label"]),
 ])

@@ -13,7 +13,7 @@ def test_bandwidth_is_where_the_energy_ends(frequency):
     rng, size = np.random.default_rng(0), 8 * RATE
     spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum[np.fft.rfftfreq(size, 1 / RATE) > frequency] = 0
-    assert bandwidth(np.fft.irfft(spectrum)[None].astype(np.float32), RATE) == pytest.approx(0.99 * frequency, rel=0.03)
+    assert bandwidth(np.fft.irfft(spectrum)[None].astype(np.float32), RATE) == pytest.approx(frequency, abs=60)
     assert 0 < bandwidth(np.ones((1, 160), np.float32), RATE) <= RATE / 2
 
 
