@@ -26,7 +26,7 @@ class Stem:
     nth: int = 0  # of the scene's sounds of one label, which in time, from 1; 0: the only one
     room: int | None = None  # which of the run's rooms it sounds in
     tail: int = 0  # how much of `length` the room rings on after the clip has ended
-    text: str = ""  # of an event or a background: what is said in it
+    text: str = ""  # of an event: what is said in it
     pan: float = 0.0  # of two channels, from -1 (left) to 1, at constant power
 
 

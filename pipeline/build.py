@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
-from manifests.clip import Clip
+from manifests.clip import EXCLUDED, Clip
 from manifests.errors import RequestError, RunError
 from manifests.labels import Labels
 from manifests.part import Part
@@ -59,7 +59,7 @@ def build(config: Config, root: str, ray_address: str | None = None, clips_of: s
     try:
         if state := _state(storage, identity, overwrite):
             return state
-        clips = _take_clips(Storage(clips_of), config) if clips_of else None
+        clips = _take_clips(Storage(clips_of), config, listing) if clips_of else None
         if clips is None:
             for line in check_sources(config, listing, labels):
                 print(line, file=sys.stderr)
@@ -205,12 +205,16 @@ def _other_run(clips_of: str, config: Config) -> dict:
     return there
 
 
-def _take_clips(other: Storage, config: Config) -> pd.DataFrame:
+def _take_clips(other: Storage, config: Config, listing: Listing) -> pd.DataFrame:
     """The clips of another run, of the licences that are allowed."""
     try:
         clips = read_table(other, "clips/clips.parquet").to_pandas()
     except FileNotFoundError:
         raise RequestError(f"--clips {other.root}: holds no clips/clips.parquet") from None
+    named = {clip.uri for clip in listing.named if clip.role == EXCLUDED}
+    if new := named - set(read_table(other, "quality/sources.parquet", ["uri"])["uri"].to_pylist() if named else ()):
+        raise RequestError(f"--clips {other.root}: its clips were not held against {len(new)} recordings that exclude names now, e.g. {min(new)}; "
+                           "leave --clips out")
     allowed = [config.licenses.fault(license) is None for license in clips["license"]]
     if not any(allowed):
         raise RequestError(f"--clips {other.root}: none of its {len(clips)} clips has a licence in licenses.allow")
@@ -225,7 +229,7 @@ def _take_clips(other: Storage, config: Config) -> pd.DataFrame:
 def pair_parts(parts: list[tuple[Part, pa.Table]], clips: pd.DataFrame) -> Iterator[Part]:
     """Parts with their scenes, each made when it is its turn."""
     place = pd.Index(clips["clip_id"])
-    table = pa.Table.from_pandas(clips, schema=schema_of(Clip), preserve_index=False)
+    table = pa.Table.from_pandas(clips.assign(fingerprint=""), schema=schema_of(Clip), preserve_index=False)
 
     def look_up(ids: set[str]) -> dict[str, Clip]:
         return {clip.clip_id: clip for clip in records_of(table.take(place.get_indexer(sorted(ids))), Clip)}

@@ -79,11 +79,11 @@ def _check_apart(named: list[Clip], config: Config, labels: Labels) -> list[str]
         return []
     said = sorted({clip.label for clip in sounds if clip.label})
     names = sorted({labels[label].name for label in said})
+    grounds, asked = any(clip.role == "background" and not clip.label for clip in sounds), max(n for n, share in enumerate(config.scenes.events, 1) if share)
     clashes, apart = set(clashing(names, labels).tolist()), []
     for n in range(len(names)):
-        if not any(m * 2**32 + n in clashes for m in apart):
+        if len(apart) <= asked and not any(m * 2**32 + n in clashes for m in apart):  # more than are asked for need not be counted
             apart.append(n)
-    grounds, asked = any(clip.role == "background" and not clip.label for clip in sounds), max(n for n, share in enumerate(config.scenes.events, 1) if share)
     shown = ", ".join(said[:SHOWN]) + (", …" if len(said) > SHOWN else "")
     if len(apart) == 1 and not grounds and not any(clip.piece or clip.role == "stem" for clip in named):
         raise RequestError(f"sources: each of their {len(said)} labels ({shown}) could be meant by another's name, so that no two can stand in one scene: "

@@ -28,7 +28,7 @@ def check_tables(run: Storage, facts: dict, rows: pd.DataFrame, plan: pa.Table, 
     Args:
         facts: run.json.
         rows: quality/pairs.parquet.
-        plan: plan.parquet; columns pair_id, scene_id, kind, edit, noop and clip_ids.
+        plan: plan.parquet; columns pair_id, scene_id, kind, edit, noop, clip_ids and other.
         clips: clips/clips.parquet.
 
     Raises:
@@ -65,13 +65,14 @@ def _sounds(clips: pd.DataFrame, ingested: pd.DataFrame | None) -> Iterator[str]
     """One sound on two sides of the split, and what is the same as a recording that exclude names.
 
     Args:
-        ingested: quality/clips.parquet; None where the clips are another run's. What was rejected is compared too, as it was when the clips were dealt:
-            of a mark that many sounds share nothing is concluded, and how many do is a matter of all of them.
+        ingested: quality/clips.parquet; None where the clips are another run's, which is to be checked itself. What was rejected is compared too, as it was
+            when the clips were dealt: of a mark that many sounds share nothing is concluded, and how many do is a matter of all of them.
     """
-    known = clips[["clip_id", "uri", "role", "split", "fingerprint"]]
-    if ingested is not None:
-        gone = ingested[(ingested["status"] == "rejected") & ((ingested["clip_id"] != "") | (ingested["role"] == EXCLUDED))]
-        known = pd.concat([known, gone.rename(columns={"file": "uri"})[["clip_id", "uri", "role", "fingerprint"]].assign(split="")], ignore_index=True)
+    if ingested is None:
+        return
+    gone = ingested[(ingested["status"] == "rejected") & ((ingested["clip_id"] != "") | (ingested["role"] == EXCLUDED))]
+    columns = ["clip_id", "uri", "role", "split", "fingerprint"]
+    known = pd.concat([clips[columns], gone.rename(columns={"file": "uri"}).assign(split="")[columns]], ignore_index=True)
     excluded = (known["role"] == EXCLUDED).to_numpy()
     node, same = same_sounds(known["fingerprint"], np.where(excluded, -1, pd.factorize(known["uri"])[0]))
     yield from _apart(known, node, same)
@@ -105,6 +106,10 @@ def _uses(plan: pa.Table) -> Iterator[str]:
     uses = pa.table({"edit": pa.array(edits, pa.string()), "clip": lists.flatten()}).group_by(["edit", "clip"]).aggregate([([], "count_all")])
     for row in uses.filter(pc.greater(uses["count_all"], ROUNDS)).to_pylist():
         yield f"clip {row['clip']}: stands in {row['count_all']} soundscapes of '{row['edit']}', {ROUNDS} are the most"
+    instead = plan.select(["kind", "edit", "other", "noop"]).to_pandas()
+    instead = instead[instead["kind"].isin(("soundscape", "solo")) & (instead["other"] != "") & ~instead["noop"]].groupby(["kind", "edit", "other"]).size()
+    for (kind, edit, clip), count in instead[instead > ROUNDS].items():
+        yield f"clip {clip}: takes a sound's place in {count} pairs of '{edit}' ({kind}), {ROUNDS} are the most"
 
 
 def _made_of(facts: dict, plan: pa.Table, clips: pd.DataFrame) -> Iterator[str]:

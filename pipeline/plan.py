@@ -16,7 +16,6 @@ from pipeline.lanes.solos import Solos
 from pipeline.lanes.soundscapes import Soundscapes
 from pipeline.lanes.utterances import Conversations, Utterances
 from pipeline.split import quotas
-from stages.ingest import Gates
 
 LANES = (("remove", "extract"), ("add", "replace"), ("transfer",), ("speech_delete", "speech_insert", "speech_substitute"),
          ("extract_speaker", "remove_speaker"), ("generate",))
@@ -52,7 +51,7 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
     clips = clips.reset_index(drop=True)
     names = clips["label"].map({label: labels[label].name for label in clips["label"].unique()})
     codes, distinct = pd.factorize(names)
-    clips = clips.assign(name=names, code=np.where(names == "", -1, codes), file=pd.factorize(clips["uri"])[0], event=_may_be_event(clips, config.clips))
+    clips = clips.assign(name=names, code=np.where(names == "", -1, codes), file=pd.factorize(clips["uri"])[0], event=_may_be_event(clips, config))
     clashes = clashing(list(distinct), labels)
     found: list[tuple[pd.DataFrame, np.ndarray]] = []
     for split in config.splits:
@@ -66,37 +65,54 @@ def plan(clips: pd.DataFrame, config: Config, run8: str, lacking: list[str], lab
         makers["solo"] = Solos(rows, config.seed, makers["soundscape"])
         for number, edits in enumerate(LANES):
             wanted = {e: n for e in edits if e in config.wanted and (n := quotas(config.wanted[e], config.splits)[split])}
-            shares = {edit: _by_kind(edit, count, makers, split, config, lacking) for edit, count in wanted.items()}
-            for kind, maker in makers.items():
-                counts = {edit: by_kind[kind] for edit, by_kind in shares.items() if by_kind.get(kind)}
-                if not counts:
-                    continue
-                lane, made = _enough(maker, number, counts)
-                found += [(_frame(lane, *pairs, _absent(maker, lane, edit, pairs, config), edit, split, kind), lane.clips) for edit, pairs in made.items()]
-                for edit, count in counts.items():
-                    if len(made[edit][0]) < count:
-                        holds = f"{maker.holds()}, too few that go together (labels told apart, clips.bandwidth), in at most {ROUNDS} scenes each"
-                        _lack(edit, len(made[edit][0]), count, split, holds, config, lacking)
+            for kind, lane, edit, pairs in _read(number, wanted, makers, split, config, lacking):
+                found.append((_frame(lane, *pairs, _absent(makers[kind], lane, edit, pairs, config), edit, split, kind), lane.clips))
     return _table(found, clips["clip_id"].to_numpy(object), config, run8)
 
 
-def _may_be_event(clips: pd.DataFrame, gates: Gates) -> pd.Series:
-    """Which clips can be events of a soundscape: those that ingest found to be one, and what is said, if it is no longer than they are and as clean."""
-    low, high = gates.event_seconds
-    clean = (clips["lufs"] - clips["noise_floor_db"]).astype(float) >= gates.floor_db
+def _may_be_event(clips: pd.DataFrame, config: Config) -> pd.Series:
+    """Which clips can be events of a soundscape: those that ingest found to be one, and what is said, if it fits in, is as short and as clean."""
+    low, high = config.clips.event_seconds[0], min(config.clips.event_seconds[1], config.audio.seconds)
+    clean = (clips["lufs"] - clips["noise_floor_db"]).astype(float) >= config.clips.floor_db
     return (clips["role"] == "event") | ((clips["role"] == "utterance") & clips["duration"].between(low, high) & clean)
 
 
-def _by_kind(edit: str, count: int, makers: dict, split: str, config: Config, lacking: list[str]) -> dict[str, int]:
-    """An edit's pairs shared out over the kinds of scene that can be made, or a line that says what is lacking."""
-    able = [kind for kind in KINDS[edit] if makers[kind].most(edit) > 0]
-    alone = ALONE if len(able) > 1 else 1.0
-    weights = {kind: alone if kind == "solo" else (1 - alone * ("solo" in able)) / max(1, len(able) - ("solo" in able)) for kind in able}
-    counts = {kind: min(n, makers[kind].most(edit)) for kind, n in quotas(count, weights).items()} if able else {}
-    for kind in able:  # what one kind cannot make, another may
-        counts[kind] += min(count - sum(counts.values()), makers[kind].most(edit) - counts[kind])
-    if sum(counts.values()) < count:
-        _lack(edit, sum(counts.values()), count, split, "; ".join(makers[kind].holds() for kind in KINDS[edit]), config, lacking)
+def _read(number: int, wanted: dict[str, int], makers: dict[str, Maker], split: str, config: Config,
+          lacking: list[str]) -> list[tuple[str, Lane, str, tuple]]:
+    """The pairs of a lane's edits: each kind of scene, its lane, an edit and that edit's pairs. What one kind of scene cannot give, another may."""
+    most = {(edit, kind): makers[kind].most(edit) for edit in wanted for kind in KINDS[edit]}
+    while True:
+        shares = {edit: _by_kind(count, {kind: most[edit, kind] for kind in KINDS[edit] if most[edit, kind]}) for edit, count in wanted.items()}
+        found = []
+        for kind, maker in makers.items():
+            counts = {edit: by_kind[kind] for edit, by_kind in shares.items() if by_kind.get(kind)}
+            if counts:
+                lane, made = _enough(maker, number, counts)
+                found += [(kind, lane, edit, pairs) for edit, pairs in made.items()]
+        short = {(edit, kind): len(pairs[0]) for kind, _, edit, pairs in found if len(pairs[0]) < shares[edit][kind]}
+        if not short:
+            break
+        most |= short
+    for edit, count in wanted.items():
+        if (can := sum(shares[edit].values())) < count:
+            holds = "; ".join(makers[kind].holds() for kind in KINDS[edit])
+            apart = any(most[edit, kind] < makers[kind].most(edit) for kind in KINDS[edit])
+            holds += f", too few that go together (labels told apart, clips.bandwidth), in at most {ROUNDS} scenes each" if apart else ""
+            _lack(edit, can, count, split, holds, config, lacking)
+    return found
+
+
+def _by_kind(count: int, most: dict[str, int]) -> dict[str, int]:
+    """Pairs shared out over kinds of scene that can give so many at most; of clips alone the share `ALONE`, if there are others.
+
+    >>> _by_kind(40, {"soundscape": 99, "piece": 4, "solo": 99})
+    {'soundscape': 16, 'piece': 4, 'solo': 20}
+    """
+    alone = (ALONE if len(most) > 1 else 1.0) * ("solo" in most)
+    weights = {kind: alone if kind == "solo" else (1 - alone) / (len(most) - (alone > 0)) for kind in most}
+    counts = {kind: min(n, most[kind]) for kind, n in quotas(count, weights).items()} if most else {}
+    for kind in counts:
+        counts[kind] += min(count - sum(counts.values()), most[kind] - counts[kind])
     return counts
 
 

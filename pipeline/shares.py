@@ -49,7 +49,8 @@ def shares(plan: pa.Table, clips: pd.DataFrame, labels: Labels, asked: Scenes) -
     if (scene := _firsts(rows, grounded)).any():
         count, events = scene.sum(), np.bincount(different[scene], minlength=5)[1:] / scene.sum()
         yield f"{count} soundscapes: {_percent(events)} with 1, 2, 3, 4 sounds ({_percent(asked.events)} asked for)"
-        told += [Share(f"of soundscapes have {n} sounds or more", events[n - 1 :].sum(), sum(asked.events[n - 1 :]), count, EVENTS_LACK) for n in (2, 3, 4)]
+        wanted = {n: min(1.0, sum(asked.events[n - 1 :])) for n in (2, 3, 4)}  # shares may add up to a little over 1
+        told += [Share(f"of soundscapes have {n} sounds or more", events[n - 1 :].sum(), share, count, EVENTS_LACK) for n, share in wanted.items()]
     if (scene := _firsts(rows, grounded & np.isin(edits, OF_ALL))).any():
         twice = Share("of soundscapes have one sound twice", (different < sounds)[scene].mean(), asked.repeats, scene.sum(), REPEATS_LACK)
         yield f"soundscapes of {_named(OF_ALL, edits[grounded])}: {twice.found:.0%} with one sound twice ({twice.asked:.0%} asked for)"

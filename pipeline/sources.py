@@ -256,7 +256,8 @@ def windows(listing: Listing, seconds: float, utterance: float = 30.0) -> list[C
         size = end - clip.start if whole else longest
         count = max(1, int((end - clip.start) / size + 0.5))  # the last one takes a remainder of under half a window
         cuts = [clip.start + n * size for n in range(count)] + [end]
-        found.extend(replace(clip, start=a, end=b) for a, b in zip(cuts, cuts[1:]))
+        said = clip.transcript if count == 1 else ""  # of a part of it, nobody knows what is said
+        found.extend(replace(clip, start=a, end=b, transcript=said) for a, b in zip(cuts, cuts[1:]))
     return found
 
 

@@ -97,4 +97,5 @@ def planned(config: Config, root: str) -> str:
 def _same_clips(one: dict, other: dict) -> bool:
     """Whether two configurations make the same clips."""
     names = ("seed", "audio", "sources", "licenses", "clips", "separator", "diarizer", "transcriber", "labeler", "synthesizer")
-    return all(one.get(name) == other[name] for name in names) and one["scorers"]["clap"] == other["scorers"]["clap"]
+    same = all(one.get(name) == other[name] for name in names) and one.get("exclude", []) == other["exclude"]
+    return same and one["scorers"]["clap"] == other["scorers"]["clap"]

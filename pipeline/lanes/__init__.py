@@ -13,7 +13,7 @@ from manifests.labels import Labels
 
 EDITED = 2  # sounds of a scene that one edit is about, one pair each
 TRIES = 8  # draws until a clip's label differs from all others of its scene
-ROUNDS = 50  # a clip is edited at most so often by one edit, and stands in at most so many soundscapes of a lane
+ROUNDS = 50  # a clip is edited at most so often by one edit, and stands in at most so many soundscapes of a lane, and in another's place in so many pairs
 
 
 @dataclass

@@ -120,7 +120,7 @@ class Soundscapes:
 
         Args:
             grounds: its background, which the event fits; -1: it has none.
-            used: as of `_fill`; None: it is not to stand in the scene.
+            used: as of `_fill`, or of each clip, how many places it takes; None: it is not heard.
             least: s that it is long, at least, and nothing that is said; None: of any length.
 
         Returns:
@@ -150,7 +150,7 @@ class Soundscapes:
 
     def followers(self, scenes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """For each scene of one event alone a clip of another label that lasts as long; -1 where none was found."""
-        return self._other(scenes, self.codes[rows][:, None], np.full(len(rows), -1), 9, least=self.lasting(rows))[0]
+        return self._other(scenes, self.codes[rows][:, None], np.full(len(rows), -1), 9, np.zeros(len(self.codes), int), self.lasting(rows))[0]
 
     def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
         """For each pair a clip of a label that its scene has not; -1 where none was found, and where nobody knows what the background holds."""
@@ -172,7 +172,7 @@ class Soundscapes:
         if edit in INSTEAD:
             drawn, clips = mix(lane.scenes[scene], key(edit), subject), lane.clips[scene]
             least = self.lasting(clips[np.arange(len(clips)), subject]) if edit == "transfer" else None
-            other, _ = self._other(drawn, self.codes[clips], clips[:, 0], 9, least=least)
+            other, _ = self._other(drawn, self.codes[clips], clips[:, 0], 9, np.zeros(len(self.codes), int), least)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
 

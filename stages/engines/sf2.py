@@ -1,7 +1,7 @@
 """SoundFont 2 files: which pitches each preset sounds at.
 
-Only the zones are read (SoundFont 2.04, chapter 7), no audio. The synthesizer believes every number that it finds in a file, so each one that it follows
-is checked here.
+Only the zones are read (SoundFont 2.04, chapter 7), no audio, and no offsets into it. The synthesizer believes the numbers that it finds in a file's tables,
+so those that lead from one to another are checked here.
 """
 
 import os
@@ -32,13 +32,16 @@ def pitches(path: str) -> Pitches:
     samples = tables[b"shdr"]
     if not all(start <= end <= (room if kind & COMPRESSED else room // 2) for start, end, kind in samples):
         raise ValueError("damaged: it lacks some of its audio")
-    instruments = [list(_zones(tables[b"ibag"], tables[b"igen"], first, last, SAMPLE, len(samples))) for (first,), (last,) in pairwise(tables[b"inst"])]
+    instruments = [np.zeros((128, 128), bool) for _ in tables[b"inst"][1:]]  # by pitch and velocity
+    for sounds, ((first,), (last,)) in zip(instruments, pairwise(tables[b"inst"])):
+        for _, keys, velocities in _zones(tables[b"ibag"], tables[b"igen"], first, last, SAMPLE, len(samples)):
+            sounds[keys[0] : keys[1] + 1, velocities[0] : velocities[1] + 1] = True
     found: Pitches = {}
     for (program, bank, first), (_, _, last) in pairwise(tables[b"phdr"]):
-        sounds = np.zeros((128, 128), bool)  # by pitch and velocity
+        sounds = np.zeros((128, 128), bool)
         for number, keys, velocities in _zones(tables[b"pbag"], tables[b"pgen"], first, last, INSTRUMENT, len(instruments)):
-            for _, within, struck in instruments[number]:
-                sounds[max(keys[0], within[0]) : min(keys[1], within[1]) + 1, max(velocities[0], struck[0]) : min(velocities[1], struck[1]) + 1] = True
+            inside = np.s_[keys[0] : keys[1] + 1, velocities[0] : velocities[1] + 1]
+            sounds[inside] |= instruments[number][inside]
         found.setdefault((bank, program), frozenset(np.flatnonzero(sounds[:, SOFTEST:].all(axis=1)).tolist()))  # of two alike, the first is played
     return found
 

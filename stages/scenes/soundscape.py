@@ -28,7 +28,7 @@ def place(scene: Scene, background: Clip, events: list[Clip], others: dict[int, 
         The scene with its stems: background, events, others, followers.
     """
     last = round(background.duration * scene.sample_rate) - scene.samples
-    scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0, text=_said(background))]
+    scene.stems = [Stem(background.clip_id, "background", background.label, 0, int(chance.integers(0, last + 1)), scene.samples, 0, 0)]
     onsets = dict(zip((0, len(events) - 1), _apart(scene, events[0], events[-1], chance))) if twice else {}
     for index, clip in enumerate(events):
         stem = _event(scene, clip, int(chance.integers(0, 2**62)))
@@ -63,11 +63,8 @@ def _event(scene: Scene, clip: Clip, draw: int) -> Stem:
     """An event at an onset, and with fades, that one draw decides."""
     length = min(round(clip.duration * scene.sample_rate), scene.samples)
     fades = [min(round((FADE[0] + (FADE[1] - FADE[0]) * ((draw >> bits) % 1024) / 1023) * scene.sample_rate), length // 4) for bits in (0, 10)]
-    return Stem(clip.clip_id, "event", clip.label, (draw >> 20) % (scene.samples - length + 1), 0, length, *fades, text=_said(clip))
-
-
-def _said(clip: Clip) -> str:
-    return " ".join(clip.transcript.split())
+    return Stem(clip.clip_id, "event", clip.label, (draw >> 20) % (scene.samples - length + 1), 0, length, *fades,
+                text=" ".join(clip.transcript.split()) if length == round(clip.duration * scene.sample_rate) else "")  # of what is cut, nobody knows it
 
 
 def _apart(scene: Scene, one: Clip, other: Clip, chance: np.random.Generator) -> tuple[int, int]:

@@ -247,6 +247,22 @@ def test_no_clip_stands_in_more_than_fifty_scenes_of_an_edit(backgrounds, count)
     assert backgrounds != 4 or (made["remove"] < count and any("in at most 50 scenes each" in line for line in lacking))
 
 
+def test_nor_takes_anothers_place_more_often():
+    table = clips(60, 2, 60).assign(duration=2.0)
+    table.loc[table["role"] == "event", "label"] = ["rare"] * 3 + ["common"] * 57
+    lacking: list[str] = []
+    rows = planned(table, config(edits={"replace": 900, "transfer": 900}, missing="skip", split={"train": 1, "val": 0, "test": 0}), lacking)
+    places = rows[(rows["other"] != "") & ~rows["noop"]].groupby(["edit", "kind", "other"]).size()
+    assert places.max() == 50 and len(lacking) == 2  # all but three can only be made into those
+
+
+def test_what_one_kind_of_scene_cannot_give_another_does():
+    table = clips(400, 10, 2).assign(duration=lambda t: np.where(t["role"] == "event", 2.0, 30.0))
+    rows = planned(table, config(edits={"transfer": 600}, split={"train": 1, "val": 0, "test": 0}))
+    kinds = rows["kind"].value_counts()
+    assert len(rows) == 600 and kinds["soundscape"] < 200 and kinds["solo"] > 400  # two backgrounds stand in fifty scenes each
+
+
 def test_asking_for_more_changes_nothing_where_clips_are_used_up():
     table = clips(30, 10, 8).assign(duration=2.0)
     few, many = (planned(table, config(edits={"remove": count}, missing="skip", split={"train": 1, "val": 0, "test": 0})) for count in (150, 300))

@@ -63,5 +63,11 @@ def test_a_sound_that_is_to_be_heard_twice_and_is_not():
     assert told(rows, events=(0, 1, 0, 0), noops=0)[-1].startswith("less than asked for: 0.0% of soundscapes have one sound twice, not 20.0%: too few record")
 
 
+def test_shares_that_add_up_to_a_little_over_one_are_no_fault():
+    plan = pa.Table.from_pylist([row("remove", "1", "gab"), row("remove", "2", "gabd")])
+    for events in ((0, 0.33, 0.56, 0.11), (0, 0.3333334, 0.3333333, 0.3333334)):
+        assert any("2 soundscapes: 0%, 50%, 50%, 0%" in line for line in shares(plan, CLIPS, Labels.read(), Scenes(events=events)))
+
+
 def test_of_speech_alone_nothing_is_told():
     assert told([row("speech_delete", "6", "g", "utterance")]) == []

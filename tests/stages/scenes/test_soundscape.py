@@ -1,5 +1,7 @@
 """Events stand inside the scene, faded, at drawn levels; what comes later changes nothing for what came before."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +74,13 @@ def test_what_comes_in_an_events_place_begins_there_at_its_level(seed, event, ot
 def test_an_event_as_long_as_the_scene_fills_it():
     stem = scene_of(0, [12.0]).stems[1]
     assert (stem.onset, stem.length) == (0, 10 * RATE)
+
+
+def test_what_is_said_is_told_of_events_that_are_heard_to_their_end():
+    said = [replace(clip(f"e{n}", length), transcript=" Come\nin. ") for n, length in enumerate((2.0, 12.0))]
+    ground = replace(clip("street", 30.0), transcript="All that thirty seconds hold.")
+    scene = place(Scene("s", "soundscape", "train", RATE, 1, 10 * RATE), ground, said, {}, generator(1))
+    assert [stem.text for stem in scene.stems] == ["", "Come in.", ""]
 
 
 def test_a_background_no_longer_than_the_scene_starts_at_its_start():
