@@ -79,7 +79,8 @@ def _check_apart(named: list[Clip], config: Config, labels: Labels) -> list[str]
         return []
     said = sorted({clip.label for clip in sounds if clip.label})
     names = sorted({labels[label].name for label in said})
-    grounds, asked = any(clip.role == "background" and not clip.label for clip in sounds), max(n for n, share in enumerate(config.scenes.events, 1) if share)
+    grounds = any(not clip.label and clip.role != "event" for clip in sounds)  # what has no label may lie under any
+    asked = max(n for n, share in enumerate(config.scenes.events, 1) if share)
     clashes, apart = set(clashing(names, labels).tolist()), []
     for n in range(len(names)):
         if len(apart) <= asked and not any(m * 2**32 + n in clashes for m in apart):  # more than are asked for need not be counted

@@ -44,6 +44,14 @@ def test_labels_of_which_each_could_be_meant_by_another_are_refused(checked, lab
     assert "\n" not in str(told.value) and "labels (" in str(told.value)
 
 
+@pytest.mark.parametrize("role", ["", "background", "either"])
+def test_one_label_over_recordings_without_any_can_be_told(checked, role):
+    (line,) = checked(("dog bark", ""), {"role": lambda n: role if n % 2 else ""}, edits={"remove": 10})
+    assert "name 1 labels that can be told apart" in line
+    with pytest.raises(RequestError, match="no two can stand in one scene"):
+        checked(("dog bark", ""), {"role": lambda n: "event"}, edits={"remove": 10})
+
+
 def test_too_few_labels_for_the_scenes_that_were_asked_for_are_told(checked):
     (line,) = checked(("dog bark", "rain", "barking", "animal", "violin"))
     assert line.startswith("scenes: the sources name 3 labels that can be told apart (animal, barking, dog bark, …)")
