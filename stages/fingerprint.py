@@ -83,8 +83,7 @@ def _likely(found: list[np.ndarray], apart: np.ndarray) -> list[tuple[int, int]]
     hashes, at, sound = marks["hash"][order], marks["at"][order].astype(np.int64), sound[order]
     firsts = np.flatnonzero(np.diff(hashes.astype(np.int64), prepend=-1))
     sizes = np.diff(np.append(firsts, len(hashes)))
-    sizes = np.repeat(sizes, sizes)
-    later = np.where(sizes <= COMMON, np.repeat(firsts, np.diff(np.append(firsts, len(hashes)))) + sizes - 1 - np.arange(len(hashes)), 0)
+    later = np.where(np.repeat(sizes <= COMMON, sizes), np.repeat(firsts + sizes, sizes) - 1 - np.arange(len(hashes)), 0)  # of one hash, after each
     one = np.repeat(np.arange(len(hashes)), later)
     other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
     told = apart[sound[one]] != apart[sound[other]]

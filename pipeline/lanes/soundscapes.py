@@ -23,11 +23,11 @@ class Soundscapes:
     def __init__(self, rows: pd.DataFrame, clips: pd.DataFrame, clashes: np.ndarray, config: Config):
         self.seed, self.scenes, self.seconds = config.seed, config.scenes, config.audio.seconds
         self.codes, self.files = np.append(clips["code"], -2), np.append(clips["file"], -2)  # row -1, none, has -2
-        self.least_hz = np.append(config.clips.bandwidth * clips["bandwidth_hz"].astype(float).fillna(0), 0)  # that an event over it reaches
-        self.hz = self.least_hz / max(config.clips.bandwidth, 1e-9)
+        self.hz = np.append(clips["bandwidth_hz"].astype(float), 0)
+        self.least_hz = config.clips.bandwidth * self.hz  # that an event over it reaches
         self.clashes = clashes
         self.backgrounds = rows[rows["role"] == "background"]
-        self.events = rows[(rows["role"].isin(("event", "utterance"))) & rows["event"] & (rows["code"] >= 0)]
+        self.events = rows[rows["event"] & (rows["code"] >= 0)]
         self.grounds = Ring(np.zeros(len(self.backgrounds), int), self.backgrounds["key"].to_numpy(np.uint64)) if len(self.backgrounds) else None
         self.said = (self.events["role"] == "utterance").to_numpy()
         counts = self.events["code"].value_counts()
