@@ -23,7 +23,7 @@ class Soundscapes:
     def __init__(self, rows: pd.DataFrame, clips: pd.DataFrame, clashes: np.ndarray, config: Config):
         self.seed, self.scenes, self.seconds = config.seed, config.scenes, config.audio.seconds
         self.codes, self.files = np.append(clips["code"], -2), np.append(clips["file"], -2)  # row -1, none, has -2
-        self.hz = np.append(clips["bandwidth_hz"].astype(float), 0)
+        self.hz = np.append(clips["bandwidth_hz"].astype(float).fillna(0), 0)
         self.least_hz = config.clips.bandwidth * self.hz  # that an event over it reaches
         self.clashes = clashes
         self.backgrounds = rows[rows["role"] == "background"]

@@ -96,6 +96,12 @@ def test_a_run_whose_clips_are_taken_was_held_against_the_same_exclude(run, caps
     (run / "more.yaml").write_text(yaml.safe_dump({**config, "exclude": config["exclude"][:1]}))
     assert main(["build", str(run / "more.yaml"), "-o", str(run / "other"), "--clips", str(run / "run")]) == 2
     assert "the same exclude" in capsys.readouterr().err
+    soundfile.write(run / "tests/one more.wav", rattle(99), RATE)  # the folder of the same name holds more now
+    try:
+        assert main(["build", str(run / "config.yaml"), "-o", str(run / "other"), "--clips", str(run / "run")]) == 2
+        assert f"not held against 1 recordings that exclude names now, e.g. {run}/tests/one more.wav" in capsys.readouterr().err
+    finally:
+        (run / "tests/one more.wav").unlink()
 
 
 def test_what_empties_a_pool_is_told_with_what_emptied_it(run, tmp_path, audioedit_here, ray_head):

@@ -156,6 +156,20 @@ def test_a_clip_in_too_many_scenes_of_one_edit(run):
     assert f"clip {clip}: stands in {ROUNDS + 1} soundscapes of 'extract', {ROUNDS} are the most" in found
 
 
+def test_a_clip_in_anothers_place_too_often(run):
+    path = run / "plan.parquet"
+    plan = pd.read_parquet(path)
+    row = plan[(plan["edit"] == "replace") & (plan["other"] != "") & ~plan["noop"]].iloc[0]
+    there = int(((plan["edit"] == "replace") & (plan["other"] == row["other"]) & (plan["kind"] == row["kind"]) & ~plan["noop"]).sum())
+
+    def planted(count: int, **changes) -> list[str]:
+        pd.concat([plan, pd.DataFrame([{**row, **changes}] * count)]).to_parquet(path)
+        return [fault for fault in verify(str(run), 0) if "takes a sound's place" in fault]
+
+    assert planted(ROUNDS - there) == planted(ROUNDS + 1, noop=True) == []
+    assert planted(ROUNDS + 1 - there) == [f"clip {row['other']}: takes a sound's place in {ROUNDS + 1} pairs of 'replace' (soundscape), {ROUNDS} are the most"]
+
+
 @pytest.mark.parametrize(("name", "column"), [("quality/clips.parquet", "fingerprint"), ("plan.parquet", "noop"), ("quality/wordings.parquet", "wording")])
 def test_a_table_without_a_column_that_is_needed(run, name, column):
     pd.read_parquet(run / name).drop(columns=column).to_parquet(run / name)

@@ -25,6 +25,13 @@ def test_a_long_file_spans_several_parts():
     assert len({part.number for part in parts if any(w.uri == "a" for w in part.items)}) >= 18
 
 
+def test_what_is_said_is_known_of_what_is_one_window_only():
+    (clip, file), (short, other) = long("street", 90.0), long("call", 4.0)
+    clip.transcript = short.transcript = "Come in."
+    found = windows(listed((clip, file), (short, other)), 10.0)
+    assert len(found) > 2 and [window.transcript for window in found] == [""] * (len(found) - 1) + ["Come in."]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 5000), st.floats(0, 100), st.floats(0, 6000)), max_size=8), st.floats(1.0, 60.0))
 def test_windows_cover_each_stretch_once_and_parts_hold_ten_minutes(files, seconds):
