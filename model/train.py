@@ -233,9 +233,9 @@ class _Training:
 
     def _save(self, step: int, progress: Progress | None) -> None:
         weights = model_weights(self.model, self.average, self.config.lora, self.group.first)
-        self.checkpoints.save(step, self.model, weights, self.trained, self.optimizer, self.average)
         if progress is not None:
-            progress.save()
+            progress.save()  # first: who goes on from the checkpoint finds the rows up to it, whenever this one was killed
+        self.checkpoints.save(step, self.model, weights, self.trained, self.optimizer, self.average)
 
 
 def _attention(device: torch.device):

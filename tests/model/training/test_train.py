@@ -24,6 +24,7 @@ from model.mllm import Mllm, Prompt
 from model.sizes import OmniPromptSizes
 from model.tiny_mllm import TINY
 from model.train import train
+from model.training import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,20 @@ def test_stopped_and_resumed_gives_the_weights_of_one_that_ran_through(tmp_path,
     rows = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("through", "stopped")]
     assert rows[0].step.tolist() == rows[1].step.tolist() == [1, 2, 3, 4, 5, 6]
     assert rows[0].loss.tolist() == rows[1].loss.tolist()
+
+
+def test_a_checkpoint_stands_only_after_the_rows_up_to_it(tmp_path, run, config, monkeypatch):
+    held = []
+
+    def watched(aside, to):
+        path = tmp_path / "out/metrics.parquet"
+        held.append((Path(to).name, pd.read_parquet(path).step.max() if path.exists() else 0))
+        return replace(aside, to)
+
+    replace = checkpoints.os.replace
+    monkeypatch.setattr(checkpoints.os, "replace", watched)
+    train(config(steps=4), {run: 1.0}, tmp_path / "out")
+    assert [row for row in held if row[0].startswith("step-")] == [("step-00000002", 2), ("step-00000004", 4)]
 
 
 def test_worker_processes_change_nothing(tmp_path, run, config):
