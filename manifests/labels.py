@@ -1,10 +1,7 @@
 """What the labels of sounds mean: `labels.yaml`, which says how it is written, and a user's own file of that form over it."""
 
-from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-
-import yaml
 
 from manifests.errors import RequestError
 from manifests.strict import nearest, read_yaml
@@ -74,18 +71,8 @@ class Labels:
         return self[one].name in self.family(other) or self[other].name in self.family(one)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML, in C where PyYAML has that, in which no key stands twice; of two, PyYAML itself would drop one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        (name, times), = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
-        if times > 1:
-            raise RequestError(f"{node.start_mark.name}: '{' '.join(name.split())}' stands twice in the table that begins in line {node.start_mark.line + 1}")
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: str | Path) -> list[Label]:
-    entries = read_yaml(path, _Loader)
+    entries = read_yaml(path)
     if not isinstance(entries, dict):
         raise RequestError(f"{path}: a labels file is a table such as 'dog bark: {{phrase: a dog barking}}'")
     labels, owners = [_label(f"{path}: {' '.join(str(name).split())}: ", name, entry) for name, entry in entries.items()], {}

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manifests.errors import RequestError
 
+DEPTH = 100  # of tables and lists within each other; thousands would overflow the stack of the parser in C
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one fault
 
 
@@ -44,15 +46,31 @@ def load(path: str, overrides: Iterable[str], kind: type[Kind], keys: Callable[[
     return _checked(value, overrides, kind, f"{path}: ", keys, tags)
 
 
-def read_yaml(path: str | Path, loader: type = yaml.SafeLoader) -> Any:
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML, in C where PyYAML has that, in which no key stands twice; of two, PyYAML itself would drop one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        (name, times), = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
+        if times > 1:
+            raise ValueError(f"'{' '.join(name.split())}' stands twice in the table that begins in line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> Any:
     """What a YAML file holds.
 
     Raises:
-        RequestError: it cannot be read, or is no YAML; names it.
+        RequestError: it cannot be read, is no YAML, or a key stands twice in one table; names it.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return yaml.load(file, loader)
+            text = file.read()
+            depth = 0
+            for event in yaml.parse(text, _Loader):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > DEPTH:
+                    raise RecursionError(f"more than {DEPTH} tables and lists within each other")
+            return yaml.load(text, _Loader)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none

@@ -49,11 +49,11 @@ def given(audio: np.ndarray | str | Path, rate: int | None) -> Recording:
     return Recording(audio.astype(np.float32), rate)
 
 
-def check_output(path: str | Path, channels: int) -> None:
+def check_output(path: str | Path, channels: int, source: str | Path) -> None:
     """Whether `write` can write there, asked before long work.
 
     Raises:
-        RequestError: no .wav or .flac, more channels than it takes, or a place that cannot be written to.
+        RequestError: no .wav or .flac, more channels than it takes, the source itself, or a place that cannot be written to.
     """
     kind, folder = Path(path).suffix.lower(), Path(path).absolute().parent
     if kind not in (".wav", ".flac"):
@@ -62,6 +62,8 @@ def check_output(path: str | Path, channels: int) -> None:
         raise RequestError(f"{path}: a .flac file takes at most {FLAC_CHANNELS} channels, and there are {channels}; write a .wav file")
     if not folder.is_dir():
         raise RequestError(f"{path}: there is no folder {folder}")
+    if os.path.exists(path) and os.path.samefile(path, source):
+        raise RequestError(f"{path}: that is the recording to be edited; write another file")
     if os.path.isdir(path) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise RequestError(f"{path}: it cannot be written to")
 

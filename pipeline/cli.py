@@ -184,7 +184,7 @@ def _edit(options: argparse.Namespace) -> int:
     from model.editor import Editor
 
     source = recording.given(options.audio, None)
-    recording.check_output(options.output, len(source.audio))
+    recording.check_output(options.output, len(source.audio), options.audio)
     editor = Editor.from_pretrained(options.folder, mllm=options.mllm)
     with tqdm(unit=" step", desc="edit", file=sys.stderr, delay=1e-3) as bar:  # nothing is shown of a request that is refused
 

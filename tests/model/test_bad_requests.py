@@ -51,16 +51,19 @@ def test_a_file_that_is_no_recording_is_told_in_one_line(editor, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_told_before_it_is_made(tmp_path):
-    recording.check_output(tmp_path / "out.WAV", 32)
-    recording.check_output(tmp_path / "out.flac", 8)
+    source = tmp_path / "in.wav"
+    recording.write(source, recording.Recording(noise(99), RATE))
+    recording.check_output(tmp_path / "out.WAV", 32, source)
+    recording.check_output(tmp_path / "out.flac", 8, source)
     (tmp_path / "dir.wav").mkdir()
     for name, told in (("out.mp3", "a .wav or .flac file"), ("out", "a .wav or .flac file"), ("out.flac", "at most 8 channels, and there are 9"),
-                       ("none/out.wav", "there is no folder"), ("dir.wav", "cannot be written to")):
+                       ("none/out.wav", "there is no folder"), ("dir.wav", "cannot be written to"),
+                       ("dir.wav/../in.wav", "the recording to be edited")):
         with pytest.raises(RequestError, match=told):
-            recording.check_output(tmp_path / name, 9)
+            recording.check_output(tmp_path / name, 9, source)
     with pytest.raises(RequestError, match="out.wav: cannot be written"):
         recording.write(tmp_path / "none" / "out.wav", recording.Recording(noise(99), RATE))
-    assert [path.name for path in tmp_path.iterdir()] == ["dir.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir.wav", "in.wav"]
 
 
 @pytest.mark.parametrize("name", ["out.wav", "out.flac"])

@@ -146,10 +146,16 @@ def test_no_sources_and_no_edits(write, refusal):
 
 @pytest.mark.parametrize("text", [
     "sources: [", "a: b: c\n", "a:\n\t- b\n", b"\xff\xfes\x00", bytes(range(256)), "a: 1\n---\nb: 2\n", "? [a]\n: b\n", "seed: 2020-99-99\n", "[" * 5000,
-], ids=["open", "colons", "tab", "utf-16", "binary", "two", "key", "date", "deep"])
+    "{a: " * 1_000_000,
+], ids=["open", "colons", "tab", "utf-16", "binary", "two", "key", "date", "deep", "deeper"])
 def test_what_is_not_yaml(write, refusal, text):
     path = write(text)
     assert refusal(path).startswith(f"audioedit: {path}: not YAML: ")
+
+
+def test_a_key_that_stands_twice_is_told(write, refusal):
+    path = write("seed: 1\nsources: [{kind: soundfont, pieces: 1}]\nedits:\n  add: 1\n  remove: 2\n  add: 3\n")
+    assert refusal(path) == f"audioedit: {path}: not YAML: 'add' stands twice in the table that begins in line 4\n"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "hello\n", "3\n"])
