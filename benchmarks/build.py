@@ -32,19 +32,20 @@ from manifests.storage import Storage
 from manifests.tables import read_table
 from pipeline import build, pairs, plan, run
 from pipeline.config import Config
+from pipeline.rooms import NAME as ROOMS
 from pipeline.split import components, deal, keys
 
 RATE, SECONDS = 44_100, 10.0
 
 
 def make_bank(folder: pathlib.Path) -> pathlib.Path:
-    """An event bank as Scaper wants it: foreground/LABEL (8 labels, 10 events of 0.6-4 s each), background/LABEL (3 of 15 s)."""
+    """Foreground/LABEL (8 labels, 20 events of 0.6-4 s each) and background/LABEL (72 of 15 s: none stands in more than 50 scenes), as Scaper wants it."""
     chance = generator("bank")
-    for label, n in itertools.product(range(8), range(10)):
+    for label, n in itertools.product(range(8), range(20)):
         t = np.arange(round(chance.uniform(0.6, 4.0) * RATE)) / RATE
         tone = sum(np.sin(2 * np.pi * 180 * 1.4**label * k * t) / k for k in (1, 2, 3)) + 0.1 * chance.standard_normal(len(t))
         _write(folder / "foreground" / f"label{label}" / f"{n}.wav", 0.1 * tone * np.exp(-t / t[-1]))
-    for n in range(3):
+    for n in range(72):
         _write(folder / "background" / f"noise{n}" / "0.wav", 0.02 * np.convolve(chance.standard_normal(round(15 * RATE)), np.ones(8) / 8, "same"))
     return folder
 
@@ -68,13 +69,16 @@ class Work:
         self.folder, self.bank, self._count = folder, make_bank(folder / "bank"), 0
         build.build(configuration(self.bank, 40), str(folder / "clips"))
         table = read_table(Storage(str(folder / "clips")), "clips/clips.parquet").to_pandas()
+        self.rooms = Storage(str(folder / "clips")).read(ROOMS)
         self.clips = table.assign(tar=[str(folder / "clips" / tar) for tar in table["tar"]])
 
     def prepared(self, count: int, offset: int = 0) -> tuple[list, pairs.PairWork]:
         config = configuration(self.bank, count).model_copy(update={"seed": offset})
         table = plan.plan(self.clips.assign(key=keys(self.clips["clip_id"])), config, "benchmrk", [], Labels.read())
         self._count += 1
-        work = build.pair_work(config, str(self.folder / f"run{self._count}"))
+        place = Storage(str(self.folder / f"run{self._count}"))
+        place.write(ROOMS, self.rooms)
+        work = build.pair_work(config, place.root)
         return list(build.pair_parts(plan.parts(table), self.clips)), work
 
     def on_ray(self, count: int, offset: int = 0) -> float:
