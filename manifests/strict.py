@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from manifests.errors import RequestError
 
+LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEPTH = 100  # of tables and lists within each other; thousands would overflow the stack of the parser in C
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # pydantic's names of one fault
 
@@ -46,18 +47,8 @@ def load(path: str, overrides: Iterable[str], kind: type[Kind], keys: Callable[[
     return _checked(value, overrides, kind, f"{path}: ", keys, tags)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML, in C where PyYAML has that, in which no key stands twice; of two, PyYAML itself would drop one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        (name, times), = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
-        if times > 1:
-            raise ValueError(f"'{' '.join(name.split())}' stands twice in the table that begins in line {node.start_mark.line + 1}")
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds.
+    """What a YAML file holds, read safely, and in C where PyYAML has that.
 
     Raises:
         RequestError: it cannot be read, is no YAML, or a key stands twice in one table; names it.
@@ -65,16 +56,42 @@ def read_yaml(path: str | Path) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-            depth = 0
-            for event in yaml.parse(text, _Loader):
-                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                if depth > DEPTH:
-                    raise RecursionError(f"more than {DEPTH} tables and lists within each other")
-            return yaml.load(text, _Loader)
+        _check_depth(text)
+        loader = LOADER(text)
+        root = loader.get_single_node()
+        if twice := _twice(root):
+            raise RequestError(f"{path}: {twice}")
+        return None if root is None else loader.construct_document(root)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date that is none
         raise RequestError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            raise RecursionError(f"more than {DEPTH} tables and lists within each other")
+
+
+def _twice(root: yaml.Node | None) -> str | None:
+    """The first key that stands twice in its table, in words; of two, PyYAML would drop one without a word."""
+    seen, open_ = set(), [root]
+    while open_:
+        node = open_.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            open_ += node.value[::-1]
+            continue
+        (name, times), = Counter(str(key.value) for key, _ in node.value).most_common(1) or [("", 0)]
+        if times > 1:
+            return f"'{' '.join(name.split())}' stands twice in the table that begins in line {node.start_mark.line + 1}"
+        open_ += [part for pair in node.value[::-1] for part in pair]
+    return None
 
 
 def checked(overrides: Iterable[str], kind: type[Kind]) -> Kind:

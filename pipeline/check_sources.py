@@ -1,5 +1,7 @@
 """Check the sources: what their names and labels alone show to be missing is told before any work."""
 
+from collections import Counter
+
 import pandas as pd
 
 from manifests.clip import EXCLUDED, Clip
@@ -82,7 +84,8 @@ def _check_apart(named: list[Clip], config: Config, labels: Labels) -> list[str]
     grounds = any(not clip.label and clip.role != "event" for clip in sounds)  # what has no label may lie under any
     asked = max(n for n, share in enumerate(config.scenes.events, 1) if share)
     clashes, apart = set(clashing(names, labels).tolist()), []
-    for n in range(len(names)):
+    clashing_with = Counter(pair // 2**32 for pair in clashes)
+    for n in sorted(range(len(names)), key=lambda n: clashing_with[n]):  # what could mean many others comes last
         if len(apart) <= asked and not any(m * 2**32 + n in clashes for m in apart):  # more than are asked for need not be counted
             apart.append(n)
     shown = ", ".join(said[:SHOWN]) + (", …" if len(said) > SHOWN else "")

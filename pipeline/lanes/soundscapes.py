@@ -48,19 +48,24 @@ class Soundscapes:
 
     def lane(self, lane: int, count: int) -> Lane:
         """Scenes that give at least `count` pairs of an edit, if there are as many."""
-        keys = self.events["key"].to_numpy(np.uint64)
+        keys, rows_of = self.events["key"].to_numpy(np.uint64), self.events.index.to_numpy()
         weight = 1 / np.sqrt(self.events.groupby("code")["code"].transform("size").to_numpy(float))
-        rounds = min(ROUNDS, -(-count // len(keys)))
-        rows, scenes, level = [], [], []
-        used = np.zeros(len(self.codes), int)
-        for n in range(rounds):
+        used, edited = np.zeros(len(self.codes), int), {}
+        scenes, rows, scene, subject, made = [], [], [], [], 0
+        for n in range(ROUNDS):  # a round may give few: not every event finds a background
+            if len(scene) >= count:
+                break
             order = np.argsort(-np.log(uniform(self.seed, key("round", lane), n, keys)) / weight, kind="stable")
-            order = order[used[self.events.index.to_numpy()[order]] < ROUNDS]
-            scenes.append(mix(self.seed, key("soundscape", lane), n, keys[order]))
-            rows.append(self._fill(scenes[-1], order, used))
-            level += [n] * len(order)
-        scenes, rows = np.concatenate(scenes), np.concatenate(rows)
-        return _emit(scenes, rows, self._twice(rows), level, count)
+            order = order[used[rows_of[order]] < ROUNDS]
+            drawn = mix(self.seed, key("soundscape", lane), n, keys[order])
+            filled = self._fill(drawn, order, used)
+            for at, column in _emit(filled, self._twice(filled), n, edited, count - len(scene)):
+                scene.append(made + at)
+                subject.append(column)
+            scenes.append(drawn)
+            rows.append(filled)
+            made += len(drawn)
+        return Lane(np.concatenate(scenes), np.concatenate(rows), np.array(scene, int), np.array(subject, int))
 
     def _fill(self, scenes: np.ndarray, anchors: np.ndarray, used: np.ndarray) -> np.ndarray:
         """The clips of each scene: background, anchor, up to three more events, all of different labels; last, in some, another of the anchor's label.
@@ -187,24 +192,27 @@ def _within(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
     return good
 
 
-def _emit(scenes: np.ndarray, rows: np.ndarray, twice: np.ndarray, level: list[int], count: int) -> Lane:
-    """Read subjects off soundscapes, whose first clip is the background: the anchor, and one other event; in a round no clip is a subject twice.
+def _emit(rows: np.ndarray, twice: np.ndarray, n: int, edited: dict[int, int], count: int) -> list[tuple[int, int]]:
+    """Read subjects off a round's soundscapes, whose first clip is the background: the anchor, and one other event; in a round no clip is one twice.
 
     Where the anchor's label is heard twice, the other is its second clip.
+
+    Args:
+        n: of the round.
+        edited: of each clip, how often it is one; counted on here.
+        count: at least so many, if there are.
     """
-    used: dict[int, int] = {}
-    scene, subject = [], []
-    for i, (clips, n, held, again) in enumerate(zip(rows.tolist(), level, (rows >= 0).sum(axis=1).tolist(), twice.tolist())):
-        if len(scene) >= count:
+    pairs: list[tuple[int, int]] = []
+    for i, (clips, held, again) in enumerate(zip(rows.tolist(), (rows >= 0).sum(axis=1).tolist(), twice.tolist())):
+        if len(pairs) >= count:
             break
         if clips[0] < 0:
             continue
         found = 0
         for column in (1, *range(held - 1, 1, -1)) if again else range(1, held):
             clip = clips[column]
-            if found < EDITED and used.get(clip, 0) <= n:
-                used[clip] = used.get(clip, 0) + 1
-                scene.append(i)
-                subject.append(column)
+            if found < EDITED and edited.get(clip, 0) <= n:
+                edited[clip] = edited.get(clip, 0) + 1
+                pairs.append((i, column))
                 found += 1
-    return Lane(scenes, rows, np.array(scene, int), np.array(subject, int))
+    return pairs

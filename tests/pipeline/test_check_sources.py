@@ -44,6 +44,12 @@ def test_labels_of_which_each_could_be_meant_by_another_are_refused(checked, lab
     assert "\n" not in str(told.value) and "labels (" in str(told.value)
 
 
+@pytest.mark.parametrize("labels", [("animal", "cat", "dog"), ("animal", "meow", "bark")])
+def test_labels_beside_one_that_could_mean_them_all_are_not_refused(checked, labels):
+    (line,) = checked(labels, edits={"remove": 10})
+    assert line.startswith("scenes: the sources name 2 labels that can be told apart")
+
+
 @pytest.mark.parametrize("role", ["", "background", "either"])
 def test_one_label_over_recordings_without_any_can_be_told(checked, role):
     (line,) = checked(("dog bark", ""), {"role": lambda n: role if n % 2 else ""}, edits={"remove": 10})

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from manifests.errors import RequestError
+from manifests.strict import read_yaml
 from pipeline.cli import main
 from pipeline.read_config import load
 from pipeline.source_kinds import Folder, Manifest
@@ -155,7 +156,12 @@ def test_what_is_not_yaml(write, refusal, text):
 
 def test_a_key_that_stands_twice_is_told(write, refusal):
     path = write("seed: 1\nsources: [{kind: soundfont, pieces: 1}]\nedits:\n  add: 1\n  remove: 2\n  add: 3\n")
-    assert refusal(path) == f"audioedit: {path}: not YAML: 'add' stands twice in the table that begins in line 4\n"
+    assert refusal(path) == f"audioedit: {path}: 'add' stands twice in the table that begins in line 4\n"
+
+
+def test_a_merged_table_may_change_a_key(write):
+    path = write("audio: &there {seconds: 5.0}\nother: {inner: &changed {<<: *there, seconds: 7.0}}\nlast: {<<: *changed}\n")
+    assert read_yaml(path) == {"audio": {"seconds": 5.0}, "other": {"inner": {"seconds": 7.0}}, "last": {"seconds": 7.0}}
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "hello\n", "3\n"])

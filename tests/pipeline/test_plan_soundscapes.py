@@ -43,6 +43,15 @@ def test_no_event_is_much_duller_than_its_background():
     assert dullest() >= 0.5 and dullest(clips={"bandwidth": 0}) < 0.2
 
 
+@pytest.mark.parametrize("count", [70, 90, 101, 200, 300])
+def test_events_too_dull_for_any_background_keep_none_of_the_others_from_being_asked_for_again(count):
+    table = clips(100, 10, 30).assign(duration=2.0, bandwidth_hz=7000.0)
+    table.loc[table.index[table["role"] == "event"][:20], "bandwidth_hz"] = 900.0
+    lacking: list[str] = []
+    rows = planned(table, config(edits={"remove": count}, split={"train": 1, "val": 0, "test": 0}, missing="skip"), lacking)
+    assert len(rows) == count and not lacking
+
+
 @pytest.mark.parametrize("backgrounds, count", [(30, 1500), (4, 600), (60, 600)])
 def test_no_clip_stands_in_more_than_fifty_scenes_of_an_edit(backgrounds, count):
     table = clips(30, 10, backgrounds).assign(duration=2.0)
