@@ -199,6 +199,8 @@ def _other_run(clips_of: str, config: Config) -> dict:
         raise RequestError(f"--clips {error}") from None
     if there["configuration"].get("exclude", []) != (named := config.model_dump(mode="json")["exclude"]) and named:
         raise RequestError(f"--clips {clips_of}: its clips were not held against what exclude names; leave --clips out, or build them with the same exclude")
+    if named and there["clips_of"]:
+        raise RequestError(f"--clips {clips_of}: its clips are those of {there['clips_of']}, which was held against what exclude names; give that run")
     theirs, mine = there["configuration"]["audio"], config.audio.model_dump(mode="json")
     if theirs != mine:
         raise RequestError(f"--clips {clips_of}: its clips were made for {theirs}, the configuration asks for {mine}")

@@ -28,7 +28,7 @@ def check_tables(run: Storage, facts: dict, rows: pd.DataFrame, plan: pa.Table, 
     Args:
         facts: run.json.
         rows: quality/pairs.parquet.
-        plan: plan.parquet; columns pair_id, scene_id, kind, edit, noop, clip_ids and other.
+        plan: plan.parquet; columns pair_id, scene_id, kind, edit, subject, noop, clip_ids and other.
         clips: clips/clips.parquet.
 
     Raises:
@@ -98,7 +98,7 @@ def _apart(known: pd.DataFrame, node: np.ndarray, same: np.ndarray) -> Iterator[
 
 
 def _uses(plan: pa.Table) -> Iterator[str]:
-    """Clips that stand in more soundscapes of one edit than a clip may."""
+    """Clips that stand in more scenes of one edit than a clip may, are edited more often, or take another's place."""
     rows = plan.select(["scene_id", "kind", "edit"]).to_pandas()
     first = np.flatnonzero((rows["kind"] == "soundscape") & ~rows.duplicated(["edit", "scene_id"]))
     lists = plan["clip_ids"].combine_chunks().take(pa.array(first))
@@ -106,8 +106,14 @@ def _uses(plan: pa.Table) -> Iterator[str]:
     uses = pa.table({"edit": pa.array(edits, pa.string()), "clip": lists.flatten()}).group_by(["edit", "clip"]).aggregate([([], "count_all")])
     for row in uses.filter(pc.greater(uses["count_all"], ROUNDS)).to_pylist():
         yield f"clip {row['clip']}: stands in {row['count_all']} soundscapes of '{row['edit']}', {ROUNDS} are the most"
-    instead = plan.select(["kind", "edit", "other", "noop"]).to_pandas()
-    instead = instead[instead["kind"].isin(("soundscape", "solo")) & (instead["other"] != "") & ~instead["noop"]].groupby(["kind", "edit", "other"]).size()
+    pairs = plan.select(["kind", "edit", "subject", "other", "noop"]).to_pandas()
+    lists = plan["clip_ids"].combine_chunks()
+    pairs = pairs.assign(start=lists.offsets.to_numpy()[:-1] - lists.offsets.to_numpy()[0])[pairs["kind"].isin(("soundscape", "solo"))]
+    pairs["edited"] = lists.flatten().take(pa.array(pairs["start"] + pairs["subject"])).to_pandas().to_numpy()
+    edited = pairs.groupby(["kind", "edit", "edited"]).size()
+    for (kind, edit, clip), count in edited[edited > ROUNDS].items():
+        yield f"clip {clip}: is what {count} pairs of '{edit}' ({kind}) are about, {ROUNDS} are the most"
+    instead = pairs[(pairs["other"] != "") & ~pairs["noop"]].groupby(["kind", "edit", "other"]).size()
     for (kind, edit, clip), count in instead[instead > ROUNDS].items():
         yield f"clip {clip}: takes a sound's place in {count} pairs of '{edit}' ({kind}), {ROUNDS} are the most"
 

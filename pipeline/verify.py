@@ -57,7 +57,7 @@ def verify(root: str, count: int) -> list[str]:
         return [f"run.json: the run is {facts['state']}, not done"]
     try:
         table, clip_table = read_table(run, "quality/pairs.parquet"), read_table(run, "clips/clips.parquet")
-        plan = read_table(run, "plan.parquet", ["pair_id", "scene_id", "kind", "edit", "noop", "clip_ids", "other"])
+        plan = read_table(run, "plan.parquet", ["pair_id", "scene_id", "kind", "edit", "subject", "noop", "clip_ids", "other"])
         rows, clips = table.to_pandas(), {clip.clip_id: clip for clip in records_of(clip_table, Clip)}
         index = run.read_json("shards/index.json")
         made = facts["configuration"]

@@ -24,7 +24,7 @@ PAIRS = 10  # of each peak with those that follow it
 REACH = 83  # frames (1 s) between the two, at most
 MARKS, MORE = 64, 32  # kept of a sound, at most, and for each second of it
 LEAST_MARKS, LEAST_SHARE = 5, 0.1  # at one shift of time, for two sounds to be the same
-MANY = 4_000_000  # marks, those of the least hashes, by which it is found which sounds may be alike; then all of theirs are compared
+MANY = 16_000_000  # marks, those of the least hashes, by which it is found which sounds may be alike; then all of theirs are compared
 COMMON = 64  # sounds with one mark, from which on it tells nothing
 _KIND = np.dtype([("hash", "<u4"), ("at", "<u2")])
 
@@ -76,9 +76,10 @@ def alike(prints: list[str], apart: np.ndarray) -> list[tuple[int, int]]:
 
 def _likely(found: list[np.ndarray], apart: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of sounds that share two marks at one shift of time, among the least hashes."""
-    limit = np.uint32(min(1.0, MANY / max(1, sum(map(len, found)))) * (2**32 - 1))
-    few = [marks[: np.searchsorted(marks["hash"], limit, side="right")] for marks in found]
-    marks, sound = np.concatenate([np.empty(0, _KIND), *few]), np.repeat(np.arange(len(few)), [len(marks) for marks in few])
+    marks, sound = np.concatenate([np.empty(0, _KIND), *found]), np.repeat(np.arange(len(found)), [len(marks) for marks in found])
+    if len(marks) > MANY:
+        few = marks["hash"] < np.partition(marks["hash"], MANY)[MANY]
+        marks, sound = marks[few], sound[few]
     order = np.argsort(marks["hash"], kind="stable")
     hashes, at, sound = marks["hash"][order], marks["at"][order].astype(np.int64), sound[order]
     firsts = np.flatnonzero(np.diff(hashes.astype(np.int64), prepend=-1))
@@ -88,8 +89,8 @@ def _likely(found: list[np.ndarray], apart: np.ndarray) -> list[tuple[int, int]]
     other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
     told = apart[sound[one]] != apart[sound[other]]
     one, other = one[told], other[told]  # of one hash sounds stand in their order
-    meetings = np.sort((sound[one] * len(few) + sound[other]) * 2**17 + at[one] - at[other] + 2**16)
-    return [divmod(pair, len(few)) for pair in np.unique(meetings[1:][meetings[1:] == meetings[:-1]] >> 17).tolist()]
+    meetings = np.sort((sound[one] * len(found) + sound[other]) * 2**17 + at[one] - at[other] + 2**16)
+    return [divmod(pair, len(found)) for pair in np.unique(meetings[1:][meetings[1:] == meetings[:-1]] >> 17).tolist()]
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import pandas as pd
 import pytest
@@ -53,9 +52,8 @@ def test_siblings_share_a_mixture_and_most_scenes_have_distractors(small_run):
 
 def test_a_second_build_does_nothing_and_says_so(small_run, audioedit):
     before = {p: p.stat().st_mtime_ns for p in small_run.rglob("*")}
-    started = time.monotonic()
     again = audioedit("build", small_run.parent / "small.yaml", "-o", small_run)
-    assert again.returncode == 0 and "nothing to do" in again.stdout and time.monotonic() - started < 10
+    assert again.returncode == 0 and "nothing to do" in again.stdout
     assert before == {p: p.stat().st_mtime_ns for p in small_run.rglob("*")}
 
 

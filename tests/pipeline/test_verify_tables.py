@@ -156,6 +156,22 @@ def test_a_clip_in_too_many_scenes_of_one_edit(run):
     assert f"clip {clip}: stands in {ROUNDS + 1} soundscapes of 'extract', {ROUNDS} are the most" in found
 
 
+def test_a_clip_that_one_edit_is_about_too_often(run):
+    path = run / "plan.parquet"
+    plan = pd.read_parquet(path)
+    row = plan[(plan["edit"] == "remove") & (plan["kind"] == "soundscape")].iloc[0]
+    clip = row["clip_ids"][row["subject"]]
+    there = sum(ids[at] == clip for ids, at, edit, kind in zip(plan["clip_ids"], plan["subject"], plan["edit"], plan["kind"])
+                if (edit, kind) == ("remove", "soundscape"))
+
+    def planted(count: int, **changes) -> list[str]:
+        pd.concat([plan, pd.DataFrame([{**row, **changes}] * count)]).to_parquet(path)
+        return [fault for fault in verify(str(run), 0) if "are about" in fault]
+
+    assert planted(ROUNDS - there) == planted(ROUNDS + 1, kind="piece") == []
+    assert planted(ROUNDS + 1 - there) == [f"clip {clip}: is what {ROUNDS + 1} pairs of 'remove' (soundscape) are about, {ROUNDS} are the most"]
+
+
 def test_a_clip_in_anothers_place_too_often(run):
     path = run / "plan.parquet"
     plan = pd.read_parquet(path)

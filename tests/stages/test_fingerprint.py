@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import soxr
 
+import stages.fingerprint
 from stages.engines import espeak, soundfont
 from stages.fingerprint import alike, fingerprint
 
@@ -88,6 +89,14 @@ def test_silence_has_none_and_what_does_not_change_is_like_nothing():
     assert alike([], np.zeros(0, int)) == alike(["", ""], np.arange(2)) == []
     hums = [level * np.sin(2 * np.pi * pitch * second + phase) for pitch in (50, 440) for level, phase in ((1, 0), (0.5, 1))]
     assert alike(prints([*hums, np.full(RATE, 0.1), np.full(RATE, 0.2)]), np.arange(6)) == []
+
+
+def test_of_very_many_marks_a_share_finds_copies_too(sounds, monkeypatch):
+    some = prints([*sounds, *(0.5 * sound for sound in sounds)])
+    found = set(alike(some, np.arange(len(some))))
+    monkeypatch.setattr(stages.fingerprint, "MANY", sum(len(text) for text in some) // 32)  # of about 8 characters each: a quarter of the marks
+    fewer = set(alike(some, np.arange(len(some))))
+    assert fewer <= found and len(fewer) >= 0.9 * len(found)
 
 
 def test_the_order_of_sounds_changes_nothing(sounds):

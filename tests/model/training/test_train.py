@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -150,17 +148,13 @@ def test_an_interrupt_ends_after_a_checkpoint_and_the_same_call_goes_on(tmp_path
     through = train(config(steps=30, every={"log": 1, "val": 0, "listen": 0, "checkpoint": 1000}), {run: 1.0}, tmp_path / "through")
     same = config(steps=30, every={"log": 1, "val": 0, "listen": 0, "checkpoint": 1000})
 
-    def interrupt():
-        while not (tmp_path / "cut/tensorboard").exists():
-            time.sleep(0.01)
-        time.sleep(0.3)
-        signal.raise_signal(signal.SIGINT)
+    def interrupt(values: dict) -> None:
+        if values["step"] == 5:
+            signal.raise_signal(signal.SIGINT)
 
-    watcher = threading.Thread(target=interrupt)
-    watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        train(same, {run: 1.0}, tmp_path / "cut")
-    watcher.join()
+        train(same, {run: 1.0}, tmp_path / "cut", report=interrupt)
+    assert [path.name for path in (tmp_path / "cut/checkpoints").iterdir()] == ["step-00000006"]  # told of 5, it was in the sixth
     assert_same(through, train(same, {run: 1.0}, tmp_path / "cut"))
 
 
