@@ -46,5 +46,7 @@ class Solos:
         if edit == "generate":
             once = slice(len(self.clips))
             return lane.scene[once], lane.subject[once], np.full(len(lane.scene[once]), -1)
-        other = self.sounds.followers(mix(lane.scenes, key(edit)), lane.clips[:, 0])
+        event = lane.clips[:, 0]
+        none = np.full(len(event), -1)
+        other = self.sounds.instead(mix(lane.scenes, key(edit)), self.sounds.codes[event][:, None], none, self.sounds.lasting(event))
         return lane.scene[other >= 0], lane.subject[other >= 0], other[other >= 0]

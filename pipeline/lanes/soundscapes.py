@@ -89,7 +89,8 @@ class Soundscapes:
         used[rows[rows[:, 0] >= 0, 1]] += 1
         for column in (2, 3, 4):
             wanting = np.flatnonzero((events >= column) & (rows[:, column - 1] >= 0))
-            rows[wanting, column], codes[wanting, column] = self._other(scenes[wanting], codes[wanting], rows[wanting, 0], column, used)
+            rows[wanting, column] = self._other(scenes[wanting], codes[wanting], rows[wanting, 0], column, used)
+            codes[wanting, column] = self.codes[rows[wanting, column]]
         wanting = np.flatnonzero((uniform(self.seed, key("repeats"), scenes) < self.scenes.repeats) & (rows[:, 0] >= 0))
         rows[wanting, (rows[wanting] >= 0).sum(axis=1)] = self._again(scenes[wanting], anchors[wanting], rows[wanting, 0], used)
         return rows
@@ -119,48 +120,60 @@ class Soundscapes:
             rows[open_[good]] = found[good]
         return rows
 
-    def _other(self, scenes: np.ndarray, taken: np.ndarray, grounds: np.ndarray, slot: int, used: np.ndarray | None = None,
-               least: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """An event of a label that is not taken, for each scene.
+    def _draw(self, scenes: np.ndarray, taken: np.ndarray, grounds: np.ndarray, slot: int, attempt: int | np.ndarray) -> np.ndarray:
+        """A clip of `events` for each scene, by its place there; -1 where it does not suit.
 
         Args:
+            taken: (scenes, labels) codes that its label differs from.
             grounds: its background, which the event fits; -1: it has none.
-            used: as of `_fill`, or of each clip, how many places it takes; None: it is not heard.
-            least: s that it is long, at least, and nothing that is said; None: of any length.
-
-        Returns:
-            Rows and label codes, -1 and -2 where none was found.
         """
-        rows, codes = np.full(len(scenes), -1), np.full(len(scenes), -2)
+        label = self.by_label.pick(np.zeros(len(scenes), int), mix(self.seed, key("label"), scenes, slot, attempt))
+        clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes, slot, attempt))
+        good = self._clear(self.labels[label], taken) & self._fits(self.events.index.to_numpy()[clip], grounds)
+        return np.where(good, clip, -1)
+
+    def _other(self, scenes: np.ndarray, taken: np.ndarray, grounds: np.ndarray, slot: int, used: np.ndarray | None = None) -> np.ndarray:
+        """Rows of an event of a label that is not taken, for each scene (see `_draw`); -1 where none was found.
+
+        Args:
+            used: as of `_fill`; None: it is not heard.
+        """
+        rows = np.full(len(scenes), -1)
         for attempt in range(TRIES):
             open_ = np.flatnonzero(rows < 0)
-            if not len(open_):
-                break
-            label = self.by_label.pick(np.zeros(len(open_), int), mix(self.seed, key("label"), scenes[open_], slot, attempt))
-            good = self._clear(self.labels[label], taken[open_])
-            open_, label = open_[good], label[good]
-            clip = self.by_clip.pick(label, mix(self.seed, key("clip"), scenes[open_], slot, attempt))
-            found = self.events.index.to_numpy()[clip]
-            apart = self._fits(found, grounds[open_])
-            if least is not None:
-                apart &= (self.events["duration"].to_numpy()[clip] >= least[open_]) & ~self.said[clip]
+            clip = self._draw(scenes[open_], taken[open_], grounds[open_], slot, attempt)
+            open_, found = open_[clip >= 0], self.events.index.to_numpy()[clip[clip >= 0]]
             if used is not None:
-                apart[apart] = _within(found[apart], used)
-            rows[open_[apart]], codes[open_[apart]] = found[apart], self.labels[label[apart]]
-        return rows, codes
+                free = _within(found, used)
+                open_, found = open_[free], found[free]
+            rows[open_] = found
+        return rows
+
+    def instead(self, scenes: np.ndarray, taken: np.ndarray, grounds: np.ndarray, least: np.ndarray | None = None) -> np.ndarray:
+        """Rows of what takes a sound's place, for each scene (see `_draw`), none oftener than ROUNDS; -1 where none was found.
+
+        Who comes first chooses first: what comes after, of which another edit may want more, changes nothing.
+
+        Args:
+            least: s that it is long, at least, and nothing that is said; None: of any length.
+        """
+        clips, tried = np.full(len(scenes), -1), np.zeros(len(scenes), int)
+        lengths = self.events["duration"].to_numpy()
+        while len(open_ := np.flatnonzero((clips < 0) & (tried < TRIES))):
+            clip = self._draw(scenes[open_], taken[open_], grounds[open_], 9, tried[open_])
+            tried[open_] += 1
+            clips[open_] = clip if least is None else np.where((lengths[clip] >= least[open_]) & ~self.said[clip], clip, -1)
+            clips[_rank(clips) >= ROUNDS] = -1
+        return np.where(clips >= 0, self.events.index.to_numpy()[clips], -1)
 
     def lasting(self, rows: np.ndarray) -> np.ndarray:
         """How long events are, s; what is said lasts for ever, so that nothing takes on its loudness."""
         return self.events["duration"].mask(self.said).reindex(rows).fillna(np.inf).to_numpy()
 
-    def followers(self, scenes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """For each scene of one event alone a clip of another label that lasts as long; -1 where none was found."""
-        return self._other(scenes, self.codes[rows][:, None], np.full(len(rows), -1), 9, np.zeros(len(self.codes), int), self.lasting(rows))[0]
-
     def absent(self, lane: Lane, scene: np.ndarray, subject: np.ndarray) -> np.ndarray:
         """For each pair a clip of a label that its scene has not; -1 where none was found, and where nobody knows what the background holds."""
         drawn = mix(lane.scenes[scene], key("absent"), subject)
-        found = self._other(drawn, self.codes[lane.clips[scene]], lane.clips[scene, 0], 9)[0]
+        found = self._other(drawn, self.codes[lane.clips[scene]], lane.clips[scene, 0], 9)
         return np.where(self.codes[lane.clips[scene, 0]] < 0, -1, found)
 
     def pairs(self, lane: Lane, edit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,19 +190,24 @@ class Soundscapes:
         if edit in INSTEAD:
             drawn, clips = mix(lane.scenes[scene], key(edit), subject), lane.clips[scene]
             least = self.lasting(clips[np.arange(len(clips)), subject]) if edit == "transfer" else None
-            other, _ = self._other(drawn, self.codes[clips], clips[:, 0], 9, np.zeros(len(self.codes), int), least)
+            other = self.instead(drawn, self.codes[clips], clips[:, 0], least)
             scene, subject, other = scene[other >= 0], subject[other >= 0], other[other >= 0]
         return scene, subject, other
 
 
 def _within(rows: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Which of some picks of clips, in order, are still within what a clip may be used; `used` is counted on."""
-    order = np.argsort(rows, kind="stable")
-    ranked = np.empty(len(rows), int)
-    ranked[order] = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
-    good = used[rows] + ranked < ROUNDS
+    good = used[rows] + _rank(rows) < ROUNDS
     np.add.at(used, rows[good], 1)
     return good
+
+
+def _rank(picks: np.ndarray) -> np.ndarray:
+    """How many of the same stand before each; -1 is none, and has 0."""
+    order = np.argsort(picks, kind="stable")
+    rank = np.empty(len(picks), int)
+    rank[order] = np.arange(len(picks)) - np.searchsorted(picks[order], picks[order])
+    return np.where(picks < 0, 0, rank)
 
 
 def _emit(rows: np.ndarray, twice: np.ndarray, n: int, edited: dict[int, int], count: int) -> list[tuple[int, int]]:

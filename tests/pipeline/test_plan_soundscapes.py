@@ -73,6 +73,20 @@ def test_nor_takes_anothers_place_more_often():
     assert places.max() == 50 and len(lacking) == 2  # all but three can only be made into those
 
 
+@pytest.mark.parametrize("edit", ["replace", "transfer"])
+def test_what_takes_a_place_is_the_same_whatever_else_is_asked_for(edit):
+    table = clips(60, 2, 60).assign(duration=2.0)
+    table.loc[table["role"] == "event", "label"] = ["rare"] * 3 + ["common"] * 57
+
+    def pairs(**edits) -> set:
+        rows = planned(table, config(edits=edits, missing="skip", split={"train": 1, "val": 0, "test": 0}))
+        return set(map(tuple, rows[rows["edit"] == edit][["pair_id", "other"]].to_numpy()))
+
+    few, among_many, many = pairs(**{edit: 60, "add": 10}), pairs(**{edit: 60, "add": 1500}), pairs(**{edit: 120, "add": 1500})
+    assert len(few) == 60 and few == among_many
+    assert len(many) > 100 and (edit == "transfer" or few < many)  # of transfer's two kinds of scene each gives half
+
+
 def test_what_one_kind_of_scene_cannot_give_another_does():
     table = clips(400, 10, 2).assign(duration=lambda t: np.where(t["role"] == "event", 2.0, 30.0))
     rows = planned(table, config(edits={"transfer": 600}, split={"train": 1, "val": 0, "test": 0}))
