@@ -98,7 +98,7 @@ def _work(config: Config, storage: Storage, listing: Listing, identity: str, cli
     engines.check(engines.needed(config, listing, clips is not None))
     if clips is None:
         probe.measure(listing, storage, stages.ingest)
-        _tell_unheard(config, listing)
+        tell_unheard(config, listing)
         found = windows(listing, config.audio.seconds, config.clips.utterance_seconds[1])
         clips = _ingest(config, storage, listing, clip_parts(found), lease)
     clips = with_splits(clips, config.splits, config.seed)
@@ -183,12 +183,15 @@ def _ingest(config: Config, storage: Storage, listing: Listing, parts: list[Part
     return clips
 
 
-def _tell_unheard(config: Config, listing: Listing) -> None:
-    """Say how many of the recordings that exclude names are not there to be listened to: by name they are kept out, by sound they are not."""
+def tell_unheard(config: Config, listing: Listing) -> None:
+    """Say how many of the recordings that exclude names are not listened to: by name they are kept out, by sound they are not."""
     named = [file for file in listing.files.values() if file.source >= len(config.sources)]
-    if lost := [file for file in named if file.status != "ok"]:
-        print(f"exclude: {len(lost)} of its {len(named)} files cannot be listened to ({lost[0].uri}: {lost[0].reason}); what sounds like them is not found",
-              file=sys.stderr)
+    clips = [clip for clip in listing.named if clip.role == EXCLUDED]
+    heard = {clip.uri for clip in clips if not clip.reason}
+    lost = {clip.uri: clip.reason for clip in clips if clip.uri not in heard}  # of rows with a fault alone
+    lost |= {file.uri: file.reason for file in named if file.status != "ok"}
+    for uri, reason in list(lost.items())[:1]:
+        print(f"exclude: {len(lost)} of its {len(named)} files cannot be listened to ({uri}: {reason}); what sounds like them is not found", file=sys.stderr)
 
 
 def _other_run(clips_of: str, config: Config) -> dict:

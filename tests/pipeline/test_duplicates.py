@@ -11,6 +11,7 @@ import yaml
 from recordings import RATE, configuration, make_sounds, tone
 
 from manifests.clip import EXCLUDED, Clip
+from pipeline.build import tell_unheard
 from pipeline.cli import main
 from pipeline.duplicates import settle_duplicates
 from pipeline.read_config import load
@@ -76,6 +77,15 @@ def test_each_has_a_reason_that_says_so(run):
         assert rows[str(run / "sounds" / name)].startswith("exclude names it" if way == "by name" else f"exclude names it: the same sound as {run}/tests/"), way
     assert rows[str(run / "tests/deep/other name.flac")] == rows[str(run / "tests/by sound.mp3")] == "exclude names it"
     assert rows[str(run / "sounds/nowhere.wav")] == "no such file"
+
+
+def test_rows_of_exclude_with_a_fault_are_told_since_what_sounds_like_them_is_not_found(run, tmp_path, capsys):
+    (tmp_path / "odd.csv").write_text(f"path,role\n{run}/tests/by sound.mp3,probe\n{run}/tests/a part of it.mp3,\n")
+    exclude = [{"kind": "manifest", "path": str(tmp_path / "odd.csv")}]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration(run / "sounds", exclude=exclude)))
+    config = load(str(tmp_path / "config.yaml"), [])
+    tell_unheard(config, list_sources(config))
+    assert f"exclude: 1 of its 2 files cannot be listened to ({run}/tests/by sound.mp3: role 'probe' is none of" in capsys.readouterr().err
 
 
 def test_what_sounds_the_same_stands_on_one_side(run):
