@@ -10,6 +10,7 @@ import time
 
 import pytest
 import yaml
+from cluster import workers
 from recordings import configuration
 
 LARGE = {"edits": {"add": 80, "remove": 80, "extract": 80, "replace": 40}, "shards": {"pairs": 8},
@@ -70,26 +71,13 @@ def test_driver_killed_again_and_again(whole, start, audioedit_here, tmp_path, r
     assert not (run / ".attempts").exists()
 
 
-def ray_workers(name: bytes) -> list[int]:
-    """Process ids of Ray workers that run a task of this name now."""
-    found = []
-    for folder in pathlib.Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                if (folder / "cmdline").read_bytes().startswith(b"ray::" + name):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-    return found
-
-
 def test_workers_killed_while_they_work(whole, start, tmp_path, ray_head):
     config, run = whole[0], tmp_path / "run"
     driver = start("build", config, "-o", run, "--ray", ray_head)
     kills = 0
     for wanted in (1, 8, 16, 24):
-        if wait_for(lambda wanted=wanted: pair_parts(run) >= wanted and ray_workers(b"_run"), driver):
-            for worker in ray_workers(b"_run")[:1]:
+        if wait_for(lambda wanted=wanted: pair_parts(run) >= wanted and workers("_run"), driver):
+            for worker in workers("_run")[:1]:
                 with contextlib.suppress(ProcessLookupError):  # it has just ended
                     os.kill(worker, signal.SIGKILL)
                     kills += 1

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from cluster import Head, short_folder
+from cluster import Head, short_folder, workers
 from made_run import broken, make_run
 from safetensors.torch import load_file
 from tiny_model import sizes
@@ -100,13 +100,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120):
 
 
 def ranks() -> list[int]:
-    """Process ids of Ray Train's workers."""
-    found = []
-    for folder in pathlib.Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if (folder / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker"):
-                found.append(int(folder.name))
-    return found
+    return workers("RayTrainWorker")
 
 
 @contextlib.contextmanager
