@@ -184,6 +184,6 @@ def _rooms(inside: dict[str, list[bool]], planned: int, asked: float) -> Iterato
     if not events:
         return
     share, chance = sum(events) / len(events), 4 * sqrt(asked * (1 - asked) / len(events)) + 0.01
-    lost = max(0.0, 1 - len(inside) / max(1, planned))  # all of these, or none, may have been in rooms
+    lost = max(0.0, 1 - len(inside) / max(1, planned))  # which may have been in rooms more or less often
     if abs(share - asked) > chance + lost * max(asked, 1 - asked):
         yield f"rooms: {share:.1%} of {len(events)} events of soundscapes sound in one, scenes.rooms asks for {asked:.1%}"
